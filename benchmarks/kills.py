@@ -1,0 +1,69 @@
+"""Kills `curate run` with SIGKILL at 20 random moments; each time it must end in the same bytes."""
+
+import hashlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks.figure import Figure
+
+KILLS = 20
+
+
+def _tree(folder: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def figures(pairs: int = 2_000) -> list[Figure]:
+    """Runs that came out equal, of all that were killed."""
+    rng = random.Random(5)
+    with tempfile.TemporaryDirectory(prefix="bench-kills-") as name:
+        folder = Path(name)
+        generate = ["-m", "curation.demo", "generate", "--out", str(folder / "demo")]
+        subprocess.run([sys.executable, *generate, "--pairs", str(pairs)], check=True)
+
+        def start(out: str) -> subprocess.Popen[bytes]:
+            command = [
+                "-m",
+                "curation",
+                "run",
+                "image-text",
+                "--input",
+                str(folder / "demo/source"),
+            ]
+            command += ["--out", str(folder / out), "--workers", "2", "--shard-samples", "100"]
+            quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+            return subprocess.Popen([sys.executable, *command], **quiet)
+
+        began = time.perf_counter()
+        assert start("calm").wait() == 0
+        seconds = time.perf_counter() - began
+        expected = _tree(folder / "calm")
+        equal = killed = 0
+        for attempt in range(KILLS):
+            process = start(f"run-{attempt}")
+            try:
+                process.wait(timeout=rng.uniform(0.05, 0.98) * seconds)
+            except subprocess.TimeoutExpired:
+                os.kill(process.pid, signal.SIGKILL)
+                process.wait()
+                killed += 1
+            assert start(f"run-{attempt}").wait() == 0
+            equal += _tree(folder / f"run-{attempt}") == expected
+    return [
+        Figure(
+            f"runs killed at random moments ({killed} of {KILLS} before their end) and resumed",
+            f"{equal} of {KILLS} byte-identical",
+            "all",
+            equal == KILLS,
+        )
+    ]

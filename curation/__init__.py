@@ -1,0 +1,1 @@
+"""Curates multimodal pretraining corpora: measure, decide, materialise."""

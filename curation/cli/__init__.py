@@ -1,0 +1,5 @@
+"""The `curate` command."""
+
+from curation.cli.main import main
+
+__all__ = ["main"]

@@ -1,0 +1,112 @@
+"""What commands share: workers, the run log, recipes."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from curation.cli.progress import make_progress
+from curation.cli.run_log import RunLog
+from curation.core.blocklist import BlockFile
+from curation.core.errors import UsageError
+from curation.core.progress import Progress
+from curation.engines.local import LocalEngine, default_memory
+from curation.io.corpus import Corpus
+from curation.io.sources import SourceOptions
+from curation.io.store import TEMPORARY, Store
+from curation.pipeline.recipe import Recipe
+
+Settings = Annotated[
+    tuple[str, ...],
+    tyro.conf.arg(name="set", metavar="STAGE.FIELD=VALUE"),
+    tyro.conf.UseAppendAction,
+]
+
+Files = Annotated[tuple[str, ...], tyro.conf.UseAppendAction]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Working:
+    """Options of every command that works through shards."""
+
+    workers: int = os.cpu_count() or 1
+    """Processes; 0 works in this one."""
+    memory: str = default_memory()
+    """What a relational step may hold before it spills to disk, as 4GB."""
+
+    def check(self) -> None:
+        if self.workers < 0:
+            raise UsageError(f"--workers must be at least 0, got {self.workers}")
+        number = self.memory.strip().upper().removesuffix("B").rstrip("KMGTI")
+        if not number.replace(".", "", 1).isdigit():
+            raise UsageError(f"--memory takes an amount as 4GB or 500MB, got {self.memory!r}")
+
+
+@dataclass
+class Job:
+    """One command under way."""
+
+    engine: LocalEngine
+    progress: Progress
+    log: RunLog
+
+
+@contextmanager
+def job(working: Working, target: str, scratch: Store | None) -> Iterator[Job]:
+    """Engine, progress and log of a command that works on `target`."""
+    working.check()
+    log = RunLog(target, sys.argv[1:])
+    place = None
+    if scratch is not None and scratch.is_local:
+        place = Path(scratch.path(TEMPORARY))
+    state = "failed"
+    try:
+        with LocalEngine(workers=working.workers, memory=working.memory, scratch=place) as engine:
+            yield Job(engine, make_progress(log), log)
+        state = "finished"
+    except KeyboardInterrupt:
+        state = "stopped"
+        raise
+    finally:
+        log.end(state)
+
+
+def source_options(given: Any) -> SourceOptions:
+    """Reader options out of a command's own. Raises UsageError for a value out of range."""
+    names = [field.name for field in fields(SourceOptions)]
+    try:
+        return SourceOptions(**{name: getattr(given, name) for name in names})
+    except ValueError as error:
+        raise UsageError(f"--{str(error).replace('_', '-', 1)}") from error
+
+
+def blocklists(files: tuple[str, ...]) -> tuple[BlockFile, ...]:
+    """The lists a user names."""
+    return tuple(BlockFile.at(file) for file in files)
+
+
+def recipe_of(corpus: Corpus, settings: tuple[str, ...]) -> Recipe:
+    """The recipe of the corpus's family: as recorded where it was decided, else as shipped."""
+    from jobs import shipped_recipe
+
+    shipped = shipped_recipe(corpus.manifest.family)
+    recorded = corpus.manifest.recipe
+    if recorded:
+        shipped = shipped.resumed(recorded)
+    return shipped.with_settings(settings)
+
+
+def log_target(path: str) -> str:
+    """What a command's log belongs to: the run directory of a corpus or export in one."""
+    clean = path.rstrip("/")
+    folder = Path(clean)
+    if "://" not in clean and folder.name in ("corpus", "export"):
+        parent = folder.absolute().parent
+        if (parent / "corpus").is_dir():
+            return str(parent)
+    return clean

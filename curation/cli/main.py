@@ -1,0 +1,59 @@
+"""Parses the command line, runs one command, turns errors into one line and an exit code."""
+
+import os
+import sys
+from typing import Any
+
+import tyro
+
+from curation.core.errors import CurationError
+
+EPILOG = "Exit codes: 0 well, 1 a failed run or check, 2 a command that means nothing."
+
+
+def commands() -> dict[str, Any]:
+    """Commands by name."""
+    from curation.cli import ingest, look, stages
+    from curation.cli.report import Report
+
+    return {
+        "run": ingest.Run,
+        "ingest": ingest.Ingest,
+        "measure": stages.Measure,
+        "select": stages.Selecting,
+        "dedup": stages.Dedup,
+        "decide": stages.Deciding,
+        "export": stages.Export,
+        "status": look.Status,
+        "inspect": look.Inspect,
+        "verify": look.Verify,
+        "diff": look.Diff,
+        "report": Report,
+        "gc": look.Gc,
+    }
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs one command; returns its exit code."""
+    try:
+        command = tyro.extras.subcommand_cli_from_dict(
+            commands(),
+            prog="curate",
+            description=f"Curates multimodal pretraining corpora. {EPILOG}",
+            args=arguments,
+        )
+        code: int = command.run()
+    except CurationError as error:
+        print(f"curate: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("curate: stopped; run the same command again, it continues", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        print(f"curate: {place}{error.strerror or error}", file=sys.stderr)
+        return 1
+    return code

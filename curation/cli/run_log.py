@@ -1,0 +1,126 @@
+"""The log of one command: times, host and where it is, in a folder beside what it works on.
+
+`DIR.runs/` lies outside the byte-for-byte promise: it is the only place that holds a clock.
+"""
+
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from curation.version import __version__
+
+_BEAT = 2.0
+"""Seconds between notes of how far the running stage is."""
+
+
+class RunLog:
+    """Written when a stage starts and ends and every few seconds between; silent if it cannot be.
+
+    A log that cannot be written (read-only place, full disk) must not stop the work: the work
+    itself will say so.
+    """
+
+    def __init__(self, target: str, command: list[str]) -> None:
+        self._path: Path | None = None
+        if target and ("://" not in target):
+            folder = Path(f"{target.rstrip('/')}.runs")
+            stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
+            self._path = folder / f"{stamp}-{os.getpid()}.json"
+        self._start = time.monotonic()
+        self._last = 0.0
+        self.record: dict[str, Any] = {
+            "command": command,
+            "version": __version__,
+            "host": platform.node(),
+            "python": platform.python_version(),
+            "cpus": os.cpu_count(),
+            "pid": os.getpid(),
+            "started": datetime.now(UTC).isoformat(timespec="seconds"),
+            "state": "running",
+            "stages": [],
+            "notes": [],
+        }
+
+    @contextmanager
+    def stage(self, label: str) -> Iterator[None]:
+        """Times one stage."""
+        entry: dict[str, Any] = {"stage": label, "seconds": None}
+        self.record["stages"].append(entry)
+        self._write()
+        start = time.monotonic()
+        yield
+        entry["seconds"] = round(time.monotonic() - start, 3)
+        self._write()
+
+    def beat(self, label: str, done: int, total: int | None) -> None:
+        """How far the running stage is."""
+        entry = self.record["stages"][-1]
+        entry["done"], entry["total"] = done, total
+        if time.monotonic() - self._last >= _BEAT:
+            self._write()
+
+    def note(self, line: str) -> None:
+        """A line that was shown."""
+        self.record["notes"].append(line)
+
+    def end(self, state: str) -> None:
+        """The command is over: finished, failed or stopped."""
+        self.record["state"] = state
+        self.record["seconds"] = round(time.monotonic() - self._start, 3)
+        self.record["peak_memory_bytes"] = _peak_memory()
+        self._write()
+
+    def seconds(self, *labels: str) -> float:
+        """Time spent so far in stages whose label starts with one of `labels`, or in all."""
+        stages = self.record["stages"]
+        chosen = [s for s in stages if not labels or s["stage"].startswith(labels)]
+        return float(sum(stage["seconds"] or 0 for stage in chosen))
+
+    def _write(self) -> None:
+        self._last = time.monotonic()
+        if self._path is None:
+            return
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            aside = self._path.with_suffix(".part")
+            aside.write_text(json.dumps(self.record, indent=1))
+            aside.replace(self._path)
+        except OSError as error:
+            print(f"no log: {error}", file=sys.stderr)
+            self._path = None
+
+
+def _peak_memory() -> int:
+    import resource
+
+    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    workers = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    return 1024 * max(own, workers)
+
+
+def latest(target: str) -> dict[str, Any] | None:
+    """The newest log beside `target`, its state `interrupted` where the process is gone."""
+    folder = Path(f"{target.rstrip('/')}.runs")
+    logs = sorted(folder.glob("*.json")) if folder.is_dir() else []
+    for path in reversed(logs):
+        try:
+            record: dict[str, Any] = json.loads(path.read_text())
+        except (OSError, ValueError):
+            continue
+        if record.get("state") == "running" and not _alive(record):
+            record["state"] = "interrupted"
+        return record
+    return None
+
+
+def _alive(record: dict[str, Any]) -> bool:
+    return record.get("host") == platform.node() and psutil.pid_exists(int(record.get("pid", 0)))

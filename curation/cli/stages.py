@@ -1,0 +1,149 @@
+"""One command a stage: measure, select, dedup, decide, export, each on a corpus directory."""
+
+from dataclasses import dataclass
+
+import tyro
+from rich.console import Console
+
+from curation.cli.common import (
+    Files,
+    Job,
+    Settings,
+    Working,
+    blocklists,
+    job,
+    log_target,
+    recipe_of,
+)
+from curation.cli.tables import funnel, print_funnel
+from curation.core.errors import UsageError
+from curation.io.corpus import Corpus, open_corpus
+from curation.io.store import TEMPORARY
+from curation.pipeline.export import export
+from curation.pipeline.measure import measure
+from curation.pipeline.recipe import Recipe
+from curation.pipeline.run import decide_and_save, note_layers
+from curation.relational.blocklist import Blocklist
+from curation.relational.select import Select
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measure(Working):
+    """Measure a corpus with one operator, or with all of its recipe."""
+
+    operator: tyro.conf.Positional[str]
+    """Name of an operator (image_probe, image_pixels, caption_text), or all."""
+    corpus: tyro.conf.Positional[str]
+    """Corpus or run directory."""
+    set: Settings = ()
+    """Change a parameter, as image_pixels.max_pixels=50000000 (repeatable)."""
+
+    def run(self) -> int:
+        corpus = open_corpus(self.corpus)
+        recipe = recipe_of(corpus, self.set)
+        names = [operator.name for operator in recipe.operators]
+        if self.operator not in ("all", *names):
+            raise UsageError(f"no operator {self.operator!r} (there are: {', '.join(names)}, all)")
+        only = "" if self.operator == "all" else self.operator
+        with job(self, log_target(self.corpus), corpus.store) as work:
+            layers = measure(corpus, recipe.operators, work.engine, work.progress, only)
+            note_layers(corpus, recipe, layers)
+            corpus.store.remove(TEMPORARY)
+        for layer in layers:
+            errors = ", ".join(f"{code} {count:,}" for code, count in layer.errors.items())
+            print(f"{layer.operator}-{layer.fingerprint}: {errors or 'no errors'}")
+        return 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Deciding(Working):
+    corpus: tyro.conf.Positional[str]
+    """Corpus or run directory, measured."""
+    set: Settings = ()
+    """Change a threshold, as heuristics.min_side=256 (repeatable)."""
+
+    def stages(self, recipe: Recipe) -> tuple[str, ...]:
+        raise NotImplementedError
+
+    def run(self) -> int:
+        corpus = open_corpus(self.corpus)
+        recipe = recipe_of(corpus, self.set)
+        recipe = recipe.limited(self.stages(recipe))
+        with job(self, log_target(self.corpus), corpus.store) as work:
+            corpus = _decide(corpus, recipe, work)
+        print_funnel(Console(), corpus.manifest)
+        return 0
+
+
+def _decide(corpus: Corpus, recipe: Recipe, work: Job) -> Corpus:
+    layers = measure(corpus, recipe.operators, work.engine, work.progress)
+    corpus = decide_and_save(corpus, recipe, layers, work.engine, work.progress)
+    corpus.store.remove(TEMPORARY)
+    return corpus
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selecting(_Deciding):
+    """Decide the stages that look at one sample at a time: thresholds and blocklists."""
+
+    def stages(self, recipe: Recipe) -> tuple[str, ...]:
+        return tuple(s.name for s in recipe.stages if isinstance(s, Select | Blocklist))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dedup(_Deciding):
+    """Decide everything up to the last de-duplicating stage of the recipe."""
+
+    only: tuple[str, ...] = ()
+    """Only these stages, on all readable samples, as --only near_dedup."""
+
+    def stages(self, recipe: Recipe) -> tuple[str, ...]:
+        names = tuple(step.name for step in recipe.stages)
+        last = max(n for n, name in enumerate(names) if name.endswith("dedup"))
+        return self.only or names[: last + 1]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deciding(_Deciding):
+    """Decide every stage of the recipe, or those that are named."""
+
+    only: tuple[str, ...] = ()
+    """Only these stages, in the recipe's order."""
+
+    def stages(self, recipe: Recipe) -> tuple[str, ...]:
+        return self.only or tuple(step.name for step in recipe.stages)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export(Working):
+    """Write what a decided corpus kept as training shards."""
+
+    corpus: tyro.conf.Positional[str]
+    """Corpus or run directory, decided."""
+    out: str
+    """Folder or URL of the export."""
+    set: Settings = ()
+    """Change an export setting, as export.shard_samples=5000 (repeatable)."""
+    blocklist: Files = ()
+    """List checked once more before anything is written (repeatable)."""
+
+    def run(self) -> int:
+        corpus = open_corpus(self.corpus)
+        settings = tuple(s if s.startswith("export.") else f"export.{s}" for s in self.set)
+        if self.blocklist:
+            blocklists(self.blocklist)
+            settings += (f"export.blocklists={','.join(self.blocklist)}",)
+        recipe = recipe_of(corpus, settings)
+        with job(self, log_target(self.corpus), corpus.store) as work:
+            made = export(corpus, self.out, recipe.export, work.engine, work.progress)
+            corpus.store.remove(TEMPORARY)
+        console = Console()
+        funnel(console, made.stages, made.corpus_totals)
+        console.print(
+            f"{self.out}: {made.totals.kept:,} samples exported", highlight=False, soft_wrap=True
+        )
+        for name, count in made.blocked.items():
+            console.print(
+                f"stopped by blocklist {name}: {count:,}", highlight=False, soft_wrap=True
+            )
+        return 0

@@ -1,0 +1,73 @@
+"""Tables and amounts for the terminal."""
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from schemas.manifest import CorpusManifest, ExportManifest, StageSummary, Totals
+
+
+def bytes_text(size: int) -> str:
+    """A size with its unit: 1.4 GB."""
+    amount = float(size)
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if amount < 1000:
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1000
+    return f"{amount:.1f} PB"
+
+
+def duration_text(seconds: float) -> str:
+    """A duration: 42 s, 3.5 min, 2.1 h."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+def print_funnel(
+    console: Console, corpus: CorpusManifest, export: ExportManifest | None = None
+) -> None:
+    """The stages, what each dropped and why, and what is left."""
+    funnel(console, corpus.stages, corpus.totals)
+    for warning in corpus.warnings:
+        console.print(Text(f"warning: {warning}", style="yellow"))
+    if export is not None:
+        stopped = f", {export.totals.dropped:,} stopped by blocklists" if export.blocked else ""
+        console.print(
+            f"exported {export.totals.kept:,} samples in {export.tables['shards'].rows:,} "
+            f"shards{stopped}",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
+def funnel(console: Console, stages: list[StageSummary], totals: Totals) -> None:
+    """A row for each stage and reason."""
+    table = Table(title=f"{totals.ingested:,} samples ingested", title_justify="left")
+    table.add_column("stage")
+    for name in ("entered", "kept", "not kept"):
+        table.add_column(name, justify="right")
+    table.add_column("why", overflow="fold")
+    table.add_column("samples", justify="right")
+    for stage in stages:
+        lost = [*stage.reasons.items(), *stage.errors.items()]
+        notes = [(f"({name})", count) for name, count in stage.notes.items() if count]
+        first, *rest = [*lost, *notes] or [("", 0)]
+        lost_total = stage.dropped + stage.quarantined
+        table.add_row(
+            stage.stage,
+            f"{stage.entered:,}",
+            f"{stage.kept:,}",
+            f"{lost_total:,}",
+            Text(first[0]),
+            f"{first[1]:,}" if first[0] else "",
+        )
+        for reason, count in rest:
+            table.add_row("", "", "", "", Text(reason), f"{count:,}")
+    console.print(table)
+    console.print(
+        f"kept {totals.kept:,} + dropped {totals.dropped:,} + quarantined {totals.quarantined:,} "
+        f"= {totals.ingested:,} ingested",
+        highlight=False,
+        soft_wrap=True,
+    )

@@ -1,0 +1,66 @@
+"""Where things lie in a corpus. Names are computed, never listed."""
+
+from dataclasses import dataclass
+
+MANIFEST = "manifest.json"
+FORMAT_VERSION = 1
+
+
+def shard_name(shard: int) -> str:
+    """Nine digits: what every file of a shard is called."""
+    return f"{shard:09d}"
+
+
+def sample_key(shard: int, row: int) -> str:
+    """WebDataset key of an ingested sample; no dots, unique in the corpus."""
+    return f"{shard:09d}{row:06d}"
+
+
+MAX_ROWS = 1_000_000
+"""Rows a shard can hold: the key has six digits for them."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """An operator's output over the corpus, named by what made it."""
+
+    operator: str
+    fingerprint: str
+
+    @property
+    def folder(self) -> str:
+        return f"layers/{self.operator}-{self.fingerprint}"
+
+    def path(self, shard: int) -> str:
+        return f"{self.folder}/{shard_name(shard)}.parquet"
+
+    def done(self, shards_sha256: str) -> str:
+        """Says that the layer is whole for the shards of that table."""
+        return f"{self.folder}/_done-{shards_sha256[:16]}.json"
+
+
+@dataclass(frozen=True)
+class StageLedger:
+    """A stage's verdicts over the corpus; `stage` is `final` for the one with a row a sample."""
+
+    stage: str
+    fingerprint: str
+
+    @property
+    def folder(self) -> str:
+        return f"ledgers/{self.stage}-{self.fingerprint}"
+
+    def path(self, shard: int) -> str:
+        return f"{self.folder}/{shard_name(shard)}.parquet"
+
+    @property
+    def done(self) -> str:
+        return f"{self.folder}/_done.json"
+
+
+def tar_path(shard: int) -> str:
+    return f"shards/{shard_name(shard)}.tar"
+
+
+def index_path(shard: int) -> str:
+    return f"index/{shard_name(shard)}.parquet"

@@ -1,0 +1,61 @@
+"""The operator contract: measure, never decide.
+
+An operator reads a batch of rows and adds columns. It never drops a row, holds no threshold and
+never rewrites image bytes. It is a frozen dataclass whose fields are its parameters, so that it
+can be hashed, sent to a worker and compared.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import pyarrow as pa
+
+BatchFn = Callable[[pa.RecordBatch], pa.RecordBatch]
+"""Takes a batch that has at least the required columns, returns it with the provided ones added."""
+
+IMAGE = pa.field("image", pa.large_binary())
+"""Encoded bytes of the sample's first image; null where ingest could not read them."""
+
+ERROR = pa.field("error", pa.string())
+"""Why this operator could not measure the row; an operator that can fail appends this column."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operator(ABC):
+    """Adds columns to rows; knows no engine and no corpus."""
+
+    name: ClassVar[str]
+    """What commands, layers and recipes call it."""
+
+    version: ClassVar[int] = 1
+    """Raised when the same input would give other values: old layers are then measured again."""
+
+    libraries: ClassVar[tuple[str, ...]] = ()
+    """Distributions whose version changes the values; they enter the fingerprint."""
+
+    @property
+    @abstractmethod
+    def requires(self) -> pa.Schema:
+        """Columns of the index, `image`, or columns that another operator provides."""
+
+    @property
+    @abstractmethod
+    def provides(self) -> pa.Schema:
+        """Columns that it adds; one value or null a row."""
+
+    @abstractmethod
+    def open(self) -> BatchFn:
+        """Called once a worker: loads what is heavy and returns the function for its batches."""
+
+
+def append(
+    batch: pa.RecordBatch, provides: pa.Schema, columns: dict[str, list[object] | pa.Array]
+) -> pa.RecordBatch:
+    """`batch` with `columns` added in the order and types of `provides`, `error` last if given."""
+    for field in [*provides, *([ERROR] if "error" in columns else [])]:
+        values = columns[field.name]
+        array = values if isinstance(values, pa.Array) else pa.array(values, field.type)
+        batch = batch.append_column(field, array)
+    return batch

@@ -1,0 +1,175 @@
+"""The embedded engine: worker processes over shards, DuckDB over the corpus."""
+
+import contextlib
+import ctypes
+import multiprocessing
+import os
+import shutil
+import signal
+import tempfile
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import psutil
+
+from curation.core.errors import RunError
+from curation.engines.sql import DuckSession
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+_AHEAD = 2
+"""Items handed out for each worker beyond what it is doing."""
+
+_PR_SET_PDEATHSIG = 1
+
+
+def _worker_start(parent: int) -> None:
+    """A worker leaves interrupts to its parent, and ends with it even when that is killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with contextlib.suppress(OSError, AttributeError):  # Linux only; elsewhere workers end late
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it was killed before the line above
+        os._exit(1)
+
+
+def default_memory() -> str:
+    """A quarter of this machine's memory, between 1 and 6 GB, for relational steps."""
+    total = int(psutil.virtual_memory().total)
+    return f"{max(1, min(6, total // 4 >> 30))}GB"
+
+
+@dataclass
+class LocalEngine:
+    """Runs tasks in `workers` processes; 0 runs them here, for debugging."""
+
+    workers: int = field(default_factory=lambda: os.cpu_count() or 1)
+    memory: str = field(default_factory=default_memory)
+    """What DuckDB may hold before it spills."""
+    scratch: Path | None = None
+    """Folder for spilled tables; the system's temporary folder by default."""
+    _pool: ProcessPoolExecutor | None = None
+
+    def __enter__(self) -> "LocalEngine":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the workers."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+            self._pool = None
+
+    def _workers(self) -> ProcessPoolExecutor:
+        if self._pool is None:
+            os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # workers share the cores already
+            context = multiprocessing.get_context("spawn")
+            self._pool = ProcessPoolExecutor(
+                self.workers, context, _worker_start, (os.getpid(),)
+            )
+        return self._pool
+
+    def map(
+        self,
+        task: Callable[[Item], Result],
+        items: Iterable[Item],
+        *,
+        on_crash: Callable[[Item, Callable[..., bool]], Item] | None = None,
+    ) -> Iterator[Result]:
+        """Results of `task` in the order they are ready; items are taken as workers get free.
+
+        Where a worker dies, the items in flight are run again one by one. `on_crash(item,
+        survives)` then gives a milder item for the one that kills: `survives(function, *args)`
+        tells whether a call leaves its worker alive. Without it RunError is raised.
+        """
+        if self.workers == 0:
+            yield from map(task, items)
+            return
+        todo = iter(items)
+        suspects: deque[Item] = deque()
+        flying: dict[Future[Result], Item] = {}
+        while True:
+            try:
+                while not suspects and len(flying) < self.workers * (1 + _AHEAD):
+                    item = next(todo, _END)
+                    if item is _END:
+                        break
+                    flying[self._workers().submit(task, item)] = item
+                if not flying:
+                    if not suspects:
+                        return
+                    yield self._alone(task, suspects.popleft(), on_crash)
+                    continue
+                done, _ = wait(flying, return_when=FIRST_COMPLETED)
+                for future in done:
+                    result = future.result()
+                    del flying[future]
+                    yield result
+            except BrokenProcessPool:
+                suspects.extend(flying.values())
+                flying.clear()
+                self.close()
+
+    def _alone(
+        self,
+        task: Callable[[Item], Result],
+        item: Item,
+        on_crash: Callable[[Item, Callable[..., bool]], Item] | None,
+    ) -> Result:
+        try:
+            return self._workers().submit(task, item).result()
+        except BrokenProcessPool as error:
+            self.close()
+            if on_crash is None:
+                raise RunError(
+                    f"a worker died (crash, or killed for memory) on {item}; "
+                    "run again with fewer --workers or smaller shards"
+                ) from error
+        milder = on_crash(item, self._survives)
+        return self._workers().submit(task, milder).result()
+
+    def _survives(self, function: Callable[..., Any], *args: Any) -> bool:
+        try:
+            self._workers().submit(function, *args).result()
+        except BrokenProcessPool:
+            self.close()
+            return False
+        return True
+
+    @contextlib.contextmanager
+    def session(self) -> Iterator[DuckSession]:
+        """A scratch database for one relational step."""
+        folder = self._temporary()
+        session = DuckSession(folder, threads=max(1, self.workers), memory=self.memory)
+        try:
+            yield session
+        finally:
+            session.close()
+            shutil.rmtree(folder, ignore_errors=True)
+
+    @contextlib.contextmanager
+    def folder(self) -> Iterator[Path]:
+        """A scratch folder, for what workers hand to a relational step."""
+        folder = self._temporary()
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _temporary(self) -> Path:
+        if self.scratch is not None:
+            try:
+                self.scratch.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise RunError(f"{self.scratch}: {error.strerror}") from error
+        return Path(tempfile.mkdtemp(prefix="curation-", dir=self.scratch))
+
+
+_END: Any = object()

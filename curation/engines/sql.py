@@ -1,0 +1,83 @@
+"""Relational steps on DuckDB: on disk, within a memory limit, the same rows on every run."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from curation.core.errors import RunError, StorageError
+
+
+class DuckSession:
+    """One step's tables in a database file that spills beside itself."""
+
+    def __init__(self, folder: Path, *, threads: int, memory: str) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._db = duckdb.connect(str(folder / "step.duckdb"))
+        self._db.execute(f"SET threads = {int(threads)}")
+        self._db.execute("SET memory_limit = ?", [memory])
+        self._db.execute("SET temp_directory = ?", [str(folder / "spill")])
+        self._db.execute("SET preserve_insertion_order = false")
+        self._db.execute("SET enable_progress_bar = false")
+
+    def read_files(self, view: str, files: list[str]) -> None:
+        """Makes a view over Parquet files."""
+        quoted = ", ".join("'" + file.replace("'", "''") + "'" for file in files)
+        self._run(f"CREATE OR REPLACE VIEW {view} AS SELECT * FROM read_parquet([{quoted}])")
+
+    def create(self, table: str, query: str) -> None:
+        self._run(f"CREATE OR REPLACE TABLE {table} AS {query}")
+
+    def view(self, name: str, query: str) -> None:
+        """A named query, evaluated where it is used."""
+        self._run(f"CREATE OR REPLACE VIEW {name} AS {query}")
+
+    def drop(self, *tables: str) -> None:
+        for table in tables:
+            self._run(f"DROP TABLE IF EXISTS {table}")
+
+    def scalar(self, query: str) -> Any:
+        rows = self._run(query).fetchall()
+        return rows[0][0] if rows else None
+
+    def load(self, table: str, data: pa.Table) -> None:
+        self._db.register("loading", data)
+        self.create(table, "SELECT * FROM loading")
+        self._db.unregister("loading")
+
+    def apply(
+        self, table: str, query: str, function: Callable[[pa.Table], pa.Table], schema: pa.Schema
+    ) -> None:
+        result = function(self._query(query).to_arrow_table())
+        self.load(table, result.cast(schema))
+
+    def stream(self, query: str, rows: int = 65_536) -> Iterator[pa.RecordBatch]:
+        """The result of a query, a batch at a time."""
+        yield from self._query(query).to_arrow_reader(rows)
+
+    def close(self) -> None:
+        self._db.close()
+
+    def _run(self, statement: str) -> Any:
+        with _translated():
+            return self._db.execute(statement)
+
+    def _query(self, query: str) -> Any:
+        with _translated():
+            return self._db.sql(query)
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Turns DuckDB's resource errors into ours; the rest are faults of the step itself."""
+    try:
+        yield
+    except duckdb.OutOfMemoryException as error:
+        raise RunError(
+            f"a relational step needs more memory than --memory allows ({error})"
+        ) from error
+    except duckdb.IOException as error:
+        raise StorageError(f"scratch space of a relational step: {error}") from error

@@ -1,0 +1,126 @@
+"""One reduced decode of an image: luma only, its short side cut to between 256 and 511 pixels.
+
+JPEG is scaled while it is decoded (libjpeg's DCT scaling, through Pillow's draft mode); other
+formats are decoded whole and box-reduced by an integer factor.
+"""
+
+import io
+import warnings
+
+from PIL import Image
+
+from curation.io.image_header import (
+    PILLOW_FAULTS,
+    PILLOW_FORMATS,
+    ImageError,
+    ImageHeader,
+    read_header,
+)
+
+SHORT_SIDE = 256
+MAX_SCANS = 200
+"""Scans a progressive JPEG may have; encoders write about ten, bombs write thousands."""
+
+_START_OF_SCAN = b"\xff\xda"
+
+
+class DecodeError(ImageError):
+    """The pixels cannot be read; `code` is one of the record error codes."""
+
+
+def reduced_luma(data: bytes, header: ImageHeader, max_pixels: int) -> Image.Image:
+    """The first frame as a mode "L" image after EXIF orientation.
+
+    Raises DecodeError with `too_many_pixels`, `too_many_scans`, `truncated_image`,
+    `corrupt_image` or `out_of_memory`.
+    """
+    if header.pixels > max_pixels:
+        raise DecodeError("too_many_pixels")
+    if header.format == "JPEG" and data.count(_START_OF_SCAN) > MAX_SCANS:
+        raise DecodeError("too_many_scans")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return _decode(data, header, max_pixels)
+    except DecodeError:
+        raise
+    except MemoryError as error:
+        raise DecodeError("out_of_memory") from error
+    except Image.DecompressionBombError as error:
+        raise DecodeError("too_many_pixels") from error
+    except PILLOW_FAULTS as error:
+        raise DecodeError(_code(error)) from error
+
+
+def _decode(data: bytes, header: ImageHeader, max_pixels: int) -> Image.Image:
+    with Image.open(io.BytesIO(data), formats=PILLOW_FORMATS) as image:
+        if image.width * image.height > max_pixels:  # where a second header contradicts the first
+            raise DecodeError("too_many_pixels")
+        if header.format == "JPEG":
+            image.draft("L", (SHORT_SIDE, SHORT_SIDE))
+        image.load()
+        luma = to_luma(image)
+    factor = min(luma.size) // SHORT_SIDE
+    if factor >= 2:
+        luma = luma.reduce(factor)
+    return _upright(luma, header)
+
+
+def to_luma(image: Image.Image) -> Image.Image:
+    """Mode "L" of any mode; alpha is dropped, 16-bit values keep their upper byte."""
+    mode = image.mode
+    if mode == "L":
+        return image.copy()
+    if mode.startswith("I"):
+        high = image.convert("I")
+        extrema = high.getextrema()
+        top = float(extrema[1]) if isinstance(extrema[1], int | float) else 0.0
+        scale = 1 / 256 if mode.startswith("I;16") or top > 255 else 1.0
+        return high.point(lambda value: value * scale).convert("L")
+    if mode in ("P", "PA", "LA", "La", "RGBa"):
+        image = image.convert("RGBA")
+    return image.convert("RGB").convert("L") if image.mode != "1" else image.convert("L")
+
+
+_TRANSPOSE = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def _upright(image: Image.Image, header: ImageHeader) -> Image.Image:
+    """The image as EXIF says it is to be seen; Pillow turns TIFF itself when it loads it."""
+    method = _TRANSPOSE.get(header.orientation) if header.format != "TIFF" else None
+    return image if method is None else image.transpose(method)
+
+
+def _code(error: BaseException) -> str:
+    text = str(error).lower()
+    return "truncated_image" if "truncated" in text or "end of" in text else "corrupt_image"
+
+
+def thumbnail(data: bytes, side: int) -> bytes:
+    """A JPEG of at most `side` pixels for reports; raises ImageError as `reduced_luma` does."""
+    header = read_header(data)
+    if header.pixels > (Image.MAX_IMAGE_PIXELS or header.pixels):
+        raise DecodeError("too_many_pixels")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(data), formats=PILLOW_FORMATS) as image:
+                image.draft("RGB", (side, side))
+                small = image.convert("RGB")
+    except MemoryError as error:
+        raise DecodeError("out_of_memory") from error
+    except PILLOW_FAULTS as error:
+        raise DecodeError(_code(error)) from error
+    small = _upright(small, header)
+    small.thumbnail((side, side))
+    sink = io.BytesIO()
+    small.save(sink, "JPEG", quality=70)
+    return sink.getvalue()

@@ -1,0 +1,83 @@
+"""Reads samples' bytes from a shard, in batches bounded by bytes."""
+
+from collections.abc import Iterator
+from typing import IO, Any
+
+import pyarrow as pa
+
+from curation.core.corpus import index_path, tar_path
+from curation.core.step import INDEX_COLUMNS
+from curation.io.store import Store
+from curation.io.tables import read_table
+
+BATCH_BYTES = 64 << 20
+BATCH_ROWS = 1024
+
+
+def index_columns(index: pa.Table) -> pa.Table:
+    """The index with `media_sha256`, the hash of the first media member, beside its columns."""
+    hashes = [members[0]["sha256"] if members else None for members in index["members"].to_pylist()]
+    index = index.append_column("media_sha256", pa.array(hashes, pa.string()))
+    return index.select(["shard", "row", "uid", *INDEX_COLUMNS.names, "error", "blocked"])
+
+
+def batches(store: Store, shard: int, *, images: bool) -> Iterator[pa.RecordBatch]:
+    """The shard's rows in order, with their first image's bytes where `images` is asked for.
+
+    A batch holds at most 64 MB of images and 1,024 rows. Rows that ingest could not read, or that
+    a blocklist stopped, have a null image.
+    """
+    index = read_table(store, index_path(shard))
+    columns = index_columns(index).combine_chunks()
+    if not images:
+        yield from columns.to_batches(max_chunksize=BATCH_ROWS)
+        return
+    bad = [
+        bool(e or b)
+        for e, b in zip(index["error"].to_pylist(), index["blocked"].to_pylist(), strict=True)
+    ]
+    members = index["members"].to_pylist()
+    with store.open(tar_path(shard)) as file:
+        for start, stop in _runs(members, bad):
+            data = _read(file, members[start:stop], bad[start:stop])
+            (batch,) = columns.slice(start, stop - start).combine_chunks().to_batches() or [None]
+            yield batch.append_column(
+                pa.field("image", pa.large_binary()), pa.array(data, pa.large_binary())
+            )
+
+
+def _runs(members: list[Any], bad: list[bool]) -> Iterator[tuple[int, int]]:
+    start = total = 0
+    for row, parts in enumerate(members):
+        size = parts[0]["size"] if parts and not bad[row] else 0
+        if row > start and (total + size > BATCH_BYTES or row - start >= BATCH_ROWS):
+            yield start, row
+            start, total = row, 0
+        total += size
+    if start < len(members):
+        yield start, len(members)
+
+
+def _read(file: IO[bytes], members: list[Any], bad: list[bool]) -> list[bytes | None]:
+    """First members in one sequential read: they lie behind each other in the tar."""
+    wanted = [
+        parts[0] if parts and parts[0]["sha256"] and not skip else None
+        for parts, skip in zip(members, bad, strict=True)
+    ]
+    there = [member for member in wanted if member]
+    if not there:
+        return [None] * len(members)
+    low = there[0]["offset"]
+    file.seek(low)
+    block = memoryview(file.read(there[-1]["offset"] + there[-1]["size"] - low))
+    return [
+        bytes(block[m["offset"] - low : m["offset"] - low + m["size"]]) if m else None
+        for m in wanted
+    ]
+
+
+def read_member(store: Store, shard: int, member: dict[str, Any]) -> bytes:
+    """The bytes of one member."""
+    with store.open(tar_path(shard)) as file:
+        file.seek(member["offset"])
+        return file.read(member["size"])

@@ -1,0 +1,119 @@
+"""Tells what a source is by looking at it."""
+
+from collections.abc import Iterator
+
+from curation.core.corpus import MANIFEST
+from curation.core.errors import UsageError
+from curation.io.sources.corpus import CorpusSource
+from curation.io.sources.files import is_image, tree
+from curation.io.sources.folder import FolderSource
+from curation.io.sources.parquet import ARROW_ENDINGS, ParquetSource, bytes_column, open_schema
+from curation.io.sources.record import Source, SourceOptions
+from curation.io.sources.tables import TableSource
+from curation.io.sources.tars import TarSource
+from curation.io.store import Store
+
+TAR_ENDINGS = (".tar", ".tar.gz", ".tgz")
+TABLE_ENDINGS = (".jsonl", ".ndjson", ".csv", ".tsv")
+_LOOK = 100_000
+"""Files looked at before a source is told to be a plain folder of images."""
+
+
+def open_source(url: str, options: SourceOptions, scratch: Store) -> tuple[str, Source]:
+    """The kind of `url` and its reader. Raises UsageError saying what was found instead."""
+    store, name = _place(url)
+    kind = options.format
+    if kind == "auto":
+        kind = _kind(store, name)
+    if kind == "corpus":
+        return kind, CorpusSource(store)
+    if kind == "tar":
+        tars = [name] if name else _ending(store, TAR_ENDINGS)
+        return kind, TarSource(store, _some(url, tars, kind), options, scratch)
+    if kind == "parquet":
+        files = [name] if name else _ending(store, (".parquet", *ARROW_ENDINGS))
+        return kind, ParquetSource(store, _some(url, files, kind), options)
+    if kind == "table":
+        tables = [name] if name else _top(store, TABLE_ENDINGS) or _ending(store, (".parquet",))
+        return kind, TableSource(store, _some(url, tables, kind), options, scratch)
+    return "folder", FolderSource(store, options, scratch)
+
+
+def _place(url: str) -> tuple[Store, str]:
+    """The folder of a source, and the file in it where the source is one file."""
+    store = Store(url)
+    if store.is_local:
+        path = store.local("")
+        if not path.exists():
+            raise UsageError(f"{url}: no such file or folder")
+        if path.is_file():
+            return Store(str(path.parent)), path.name
+        return store, ""
+    if url.rsplit("/", 1)[-1].endswith((*TAR_ENDINGS, *TABLE_ENDINGS, ".parquet", *ARROW_ENDINGS)):
+        folder, _, name = url.rpartition("/")
+        return Store(folder), name
+    return store, ""
+
+
+def _kind(store: Store, name: str) -> str:
+    if name:
+        return _kind_of_file(store, name)
+    if store.exists(MANIFEST) and store.exists("shards"):
+        return "corpus"
+    files = list(_first_files(store))
+    if any(file.endswith(TAR_ENDINGS) for file in files):
+        return "tar"
+    if any(file.endswith(TABLE_ENDINGS) for file in files if "/" not in file):
+        return "table"
+    columnar = [file for file in files if file.endswith((".parquet", *ARROW_ENDINGS))]
+    if columnar:
+        return _kind_of_file(store, columnar[0])
+    if any(is_image(file) for file in files):
+        return "folder"
+    found = ", ".join(sorted(files)[:5]) or "nothing"
+    raise UsageError(
+        f"{store.path('')}: no images, tars or tables of images found (there is: {found}); "
+        "see `curate ingest --help` for what a source can be"
+    )
+
+
+def _kind_of_file(store: Store, name: str) -> str:
+    if name.endswith(TAR_ENDINGS):
+        return "tar"
+    if name.endswith(TABLE_ENDINGS):
+        return "table"
+    if name.endswith((".parquet", *ARROW_ENDINGS)):
+        schema = open_schema(store, name)
+        if schema is not None and bytes_column(schema, "") is None and name.endswith(".parquet"):
+            return "table"
+        return "parquet"
+    raise UsageError(
+        f"{store.path(name)}: not a source (wanted .tar, .tar.gz, .jsonl, .csv, .tsv, .parquet, "
+        ".arrow, or a folder)"
+    )
+
+
+def _first_files(store: Store) -> Iterator[str]:
+    seen = 0
+    for prefix, names in tree(store):
+        for name in names:
+            yield prefix + name
+            seen += 1
+            if seen >= _LOOK:
+                return
+
+
+def _ending(store: Store, endings: tuple[str, ...]) -> list[str]:
+    return [
+        prefix + name for prefix, names in tree(store) for name in names if name.endswith(endings)
+    ]
+
+
+def _top(store: Store, endings: tuple[str, ...]) -> list[str]:
+    return [name for name in store.names("") if name.endswith(endings)]
+
+
+def _some(url: str, files: list[str], kind: str) -> list[str]:
+    if not files:
+        raise UsageError(f"{url}: no {kind} files in it")
+    return files

@@ -1,0 +1,174 @@
+"""Bytes in and out of a folder or any fsspec URL; a file is seen whole or not at all.
+
+Local files are written under `.tmp/`, synced, then renamed. Object stores make a file visible
+only when its last part is sent. Every other module reads and writes through a `Store`.
+"""
+
+import errno
+import itertools
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import IO, Any
+
+import fsspec
+
+from curation.core.errors import CorpusError, StorageError
+
+TEMPORARY = ".tmp"
+"""Folder of unfinished files; removed when a command ends well, rewritten when one resumes."""
+
+_counter = itertools.count()
+
+_REMEDY = {
+    errno.ENOSPC: "the disk is full; free space and run the same command again, it continues",
+    errno.EDQUOT: "the disk quota is used up; free space and run the same command again",
+    errno.EROFS: "the file system is read-only; choose another place",
+    errno.EACCES: "permission denied; choose a place you may write to",
+    errno.EPERM: "not permitted; choose a place you may write to",
+    errno.EMFILE: "too many open files; raise the limit (ulimit -n)",
+    errno.ENOTDIR: "a parent of this path is a file, not a folder",
+    errno.EIO: "the device reports an input/output error",
+}
+
+
+def storage_error(path: str, error: OSError) -> StorageError:
+    """One line for a user: which file, what is wrong, what to do."""
+    remedy = _REMEDY.get(error.errno or 0, error.strerror or str(error))
+    return StorageError(f"{path}: {remedy}")
+
+
+@dataclass(frozen=True)
+class Store:
+    """A folder of files, by paths relative to it; small enough to send to a worker."""
+
+    url: str
+
+    @cached_property
+    def _fs(self) -> Any:
+        return fsspec.core.url_to_fs(self.url)[0]
+
+    @cached_property
+    def _root(self) -> str:
+        return str(fsspec.core.url_to_fs(self.url)[1]).rstrip("/")
+
+    @property
+    def is_local(self) -> bool:
+        return "://" not in self.url or self.url.startswith("file://")
+
+    def __getstate__(self) -> dict[str, str]:
+        return {"url": self.url}  # cached file systems hold sockets and locks
+
+    def path(self, name: str) -> str:
+        """Full path of a file in this store."""
+        return f"{self._root}/{name}" if name else self._root
+
+    def local(self, name: str) -> Path:
+        """Path object of a file of a local store."""
+        assert self.is_local, self.url
+        return Path(self.path(name))
+
+    def exists(self, name: str) -> bool:
+        if self.is_local:
+            return self.local(name).exists()
+        return bool(self._fs.exists(self.path(name)))
+
+    def size(self, name: str) -> int:
+        if self.is_local:
+            return self.local(name).stat().st_size
+        return int(self._fs.size(self.path(name)))
+
+    def open(self, name: str) -> IO[bytes]:
+        """A file to read. Raises CorpusError if it is not there, StorageError if it is refused."""
+        try:
+            if self.is_local:
+                return self.local(name).open("rb")
+            return self._fs.open(self.path(name), "rb")  # type: ignore[no-any-return]
+        except FileNotFoundError as error:
+            raise CorpusError(f"{self.path(name)}: no such file") from error
+        except OSError as error:
+            raise storage_error(self.path(name), error) from error
+
+    def read(self, name: str) -> bytes:
+        with self.open(name) as file:
+            return file.read()
+
+    def names(self, folder: str) -> list[str]:
+        """Names directly in `folder`, sorted; for gc and verify, never to resume."""
+        if self.is_local:
+            path = self.local(folder)
+            return sorted(entry.name for entry in path.iterdir()) if path.is_dir() else []
+        if not self._fs.exists(self.path(folder)):
+            return []
+        entries = self._fs.ls(self.path(folder), detail=False, refresh=True)
+        return sorted(str(entry).rstrip("/").rsplit("/", 1)[-1] for entry in entries)
+
+    def remove(self, name: str) -> None:
+        """Deletes a file or a whole folder; nothing happens if it is not there."""
+        if self.is_local:
+            path = self.local(name)
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+        elif self._fs.exists(self.path(name)):
+            self._fs.rm(self.path(name), recursive=True)
+
+    def write(self, name: str, data: bytes) -> None:
+        """Writes a whole small file, seen only when complete."""
+        with self.writer(name) as file:
+            file.write(data)
+
+    @contextmanager
+    def writer(self, name: str) -> Iterator[IO[bytes]]:
+        """A file that appears under `name` when the block ends without an exception."""
+        try:
+            if self.is_local:
+                with self._local_writer(name) as file:
+                    yield file
+            else:
+                with self._remote_writer(name) as file:
+                    yield file
+        except OSError as error:
+            raise storage_error(self.path(name), error) from error
+
+    @contextmanager
+    def _local_writer(self, name: str) -> Iterator[IO[bytes]]:
+        final = self.local(name)
+        aside = self.local(TEMPORARY) / f"{os.getpid()}-{next(_counter)}"
+        final.parent.mkdir(parents=True, exist_ok=True)
+        aside.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with aside.open("wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            aside.replace(final)
+        except BaseException:
+            aside.unlink(missing_ok=True)
+            raise
+
+    @contextmanager
+    def _remote_writer(self, name: str) -> Iterator[IO[bytes]]:
+        self._fs.makedirs(self.path(name).rsplit("/", 1)[0], exist_ok=True)
+        file = self._fs.open(self.path(name), "wb", autocommit=False)
+        try:
+            yield file
+            file.close()
+            file.commit()
+        except BaseException:
+            file.discard()
+            raise
+
+    def settle(self, folder: str) -> None:
+        """Makes renames in `folder` survive a power cut; once a stage, not once a file."""
+        if self.is_local and self.local(folder).is_dir():
+            handle = os.open(self.path(folder), os.O_RDONLY)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)

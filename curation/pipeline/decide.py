@@ -1,0 +1,317 @@
+"""Decides: runs a recipe's stages in order, each over the survivors of the one before."""
+
+import bisect
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from curation.core.corpus import Layer, StageLedger
+from curation.core.errors import LedgerError, UsageError
+from curation.core.fingerprint import digest
+from curation.core.progress import Progress
+from curation.core.step import VERDICT_COLUMNS, RelationalStep, SelectStep, Step
+from curation.engines.local import LocalEngine
+from curation.engines.sql import DuckSession
+from curation.io.corpus import Corpus, ShardRef
+from curation.io.store import Store
+from curation.io.tables import read_table
+from curation.pipeline.decide_shard import (
+    CloseShard,
+    ProjectShard,
+    SelectShard,
+    commit_ledger,
+    committed,
+    ledger_table,
+)
+from curation.pipeline.survivors import FALLEN, Survivors, wanted_columns
+from schemas import DROPPED, KEPT, QUARANTINED
+from schemas.manifest import LayerRef, StageSummary, Totals
+
+MANY_LICENSES = 10_000
+"""Distinct licence texts above which the manifest counts them together."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What the stages made of a corpus."""
+
+    stages: list[StageSummary]
+    final: StageLedger
+    totals: Totals
+    licenses: dict[str, list[int]]
+    sources: list[list[int]]
+    languages: dict[str, int]
+
+
+@dataclass
+class _Chain:
+    """The stages so far."""
+
+    corpus: Corpus
+    layers: dict[str, tuple[Layer, tuple[str, ...]]]
+    engine: LocalEngine
+    progress: Progress
+    ledgers: list[StageLedger] = field(default_factory=list)
+
+    def ledger(self, step: Step, reads: dict[str, str]) -> StageLedger:
+        before = self.ledgers[-1].fingerprint if self.ledgers else ""
+        parts = {
+            "step": type(step).__name__,
+            "version": step.version,
+            "parameters": step,
+            "reads": reads,
+            "before": before,
+            "shards": self.corpus.shards_sha256,
+        }
+        return StageLedger(step.name, digest(parts))
+
+    def survivors(self, step: Step) -> Survivors:
+        try:
+            index, layers = wanted_columns(step.requires.names, self.layers)
+        except KeyError as missing:
+            column = missing.args[0]
+            raise UsageError(
+                f"stage {step.name} needs {column}, which is not measured yet; "
+                "run `curate measure all CORPUS` first"
+            ) from missing
+        return Survivors(self.corpus.store, layers, index, tuple(self.ledgers))
+
+
+def decide(
+    corpus: Corpus,
+    steps: tuple[Step, ...],
+    layers: list[LayerRef],
+    engine: LocalEngine,
+    progress: Progress,
+) -> Decision:
+    """Runs the stages, reusing ledgers that are already there, and closes the final ledger.
+
+    Raises LedgerError if kept + dropped + quarantined is not what was ingested, at any stage.
+    """
+    given = {
+        ref.operator: (Layer(ref.operator, ref.fingerprint), tuple(ref.columns)) for ref in layers
+    }
+    chain = _Chain(corpus, given, engine, progress)
+    summaries: list[StageSummary] = []
+    entering = corpus.samples
+    for step in steps:
+        summary = _stage(chain, step)
+        if summary.entered != entering or summary.kept < 0:
+            raise LedgerError(
+                f"stage {step.name}: {summary.entered} samples entered, {entering} were left"
+            )
+        summaries.append(summary)
+        entering = summary.kept
+    return _close(chain, summaries)
+
+
+def _stage(chain: _Chain, step: Step) -> StageSummary:
+    survivors = chain.survivors(step)
+    reads = {layer.operator: layer.fingerprint for layer, _ in survivors.layers}
+    ledger = chain.ledger(step, reads)
+    store = chain.corpus.store
+    if store.exists(ledger.done):
+        chain.ledgers.append(ledger)
+        return StageSummary(**json.loads(store.read(ledger.done)))
+    notes: dict[str, int] = {}
+    if isinstance(step, SelectStep):
+        counted = _select(chain, step, survivors, ledger)
+    elif isinstance(step, RelationalStep):
+        counted, notes = _relate(chain, step, survivors, ledger)
+    else:
+        raise UsageError(f"{step.name}: neither a select nor a relational step")
+    reasons, errors = Counter(counted["reasons"]), Counter(counted["errors"])
+    entered = counted["entered"]
+    dropped, quarantined = sum(reasons.values()), sum(errors.values())
+    summary = StageSummary(
+        stage=step.name,
+        fingerprint=ledger.fingerprint,
+        entered=entered,
+        kept=entered - dropped - quarantined,
+        dropped=dropped,
+        quarantined=quarantined,
+        reasons=dict(sorted(reasons.items())),
+        errors=dict(sorted(errors.items())),
+        notes=notes,
+    )
+    store.settle(ledger.folder)
+    store.write(ledger.done, json.dumps(vars(summary), sort_keys=True).encode())
+    chain.ledgers.append(ledger)
+    return summary
+
+
+def _select(
+    chain: _Chain, step: SelectStep, survivors: Survivors, ledger: StageLedger
+) -> dict[str, Any]:
+    task = SelectShard(survivors, step, ledger)
+    total = _Sum()
+    with chain.progress.track(step.name, chain.corpus.samples, "samples") as tracker:
+        for result in chain.engine.map(task, chain.corpus.shards):
+            tracker.advance(result["samples"])
+            total.add(result)
+    return total.value()
+
+
+class _Sum:
+    def __init__(self) -> None:
+        self.entered = 0
+        self.reasons: Counter[str] = Counter()
+        self.errors: Counter[str] = Counter()
+
+    def add(self, part: dict[str, Any]) -> None:
+        self.entered += part["entered"]
+        self.reasons.update(part["reasons"])
+        self.errors.update(part["errors"])
+
+    def value(self) -> dict[str, Any]:
+        return {"entered": self.entered, "reasons": self.reasons, "errors": self.errors}
+
+
+def _relate(
+    chain: _Chain, step: RelationalStep, survivors: Survivors, ledger: StageLedger
+) -> tuple[dict[str, Any], dict[str, int]]:
+    """Projects the survivors, runs the step in SQL, and commits its ledger shard by shard."""
+    corpus, engine = chain.corpus, chain.engine
+    total = _Sum()
+    items = {shard.shard: shard for shard in corpus.shards}
+    entered = {}
+    with engine.folder() as folder:
+        task = ProjectShard(survivors, str(folder), step.requires)
+        with chain.progress.track(f"{step.name}: read", corpus.samples, "samples") as tracker:
+            for projected, result in _by_shard(engine, task, corpus.shards):
+                entered[projected] = result["entered"]
+                tracker.advance(result["samples"])
+        with (
+            chain.progress.track(step.name, corpus.samples, "samples") as tracker,
+            engine.session() as session,
+        ):
+            files = [str(folder / f"{shard:09d}.parquet") for shard in items]
+            session.read_files("survivors", files)
+            step.decide(session)
+            notes = step.notes(session)
+            for number, verdicts in _by_row_order(session, corpus.shards):
+                shard = items[number]
+                done = committed(corpus.store, ledger, shard)
+                if done is None:
+                    table = _stage_rows(folder, shard, verdicts, step.name)
+                    done = commit_ledger(corpus.store, ledger, shard, table, entered[number])
+                total.add(done)
+                tracker.advance(shard.samples)
+    return total.value(), notes
+
+
+def _by_shard(
+    engine: LocalEngine, task: ProjectShard, shards: list[ShardRef]
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    yield from engine.map(_Numbered(task), shards)
+
+
+@dataclass(frozen=True)
+class _Numbered:
+    task: ProjectShard
+
+    def __call__(self, shard: ShardRef) -> tuple[int, dict[str, Any]]:
+        return shard.shard, self.task(shard)
+
+
+def _by_row_order(session: DuckSession, shards: list[ShardRef]) -> Iterator[tuple[int, pa.Table]]:
+    """Verdicts of every shard in order, one shard at a time, empty ones included."""
+    query = f"SELECT shard, row, {', '.join(VERDICT_COLUMNS.names)} FROM verdicts"
+    stream = session.stream(f"{query} ORDER BY shard ASC NULLS LAST, row ASC NULLS LAST")
+    schema = pa.schema([("shard", pa.int32()), ("row", pa.int32()), *VERDICT_COLUMNS])
+    pending = schema.empty_table()
+    exhausted = False
+    for shard in shards:
+        while not exhausted and (
+            pending.num_rows == 0 or pending["shard"][-1].as_py() <= shard.shard
+        ):
+            batch = next(stream, None)
+            if batch is None:
+                exhausted = True
+            else:
+                pending = pa.concat_tables([pending, pa.Table.from_batches([batch]).cast(schema)])
+        mine = int(np.searchsorted(pending["shard"].to_numpy(), shard.shard, side="right"))
+        yield shard.shard, pending.slice(0, mine)
+        pending = pending.slice(mine)
+
+
+def _stage_rows(folder: Path, shard: ShardRef, verdicts: pa.Table, stage: str) -> pa.Table:
+    scratch = Store(str(folder))
+    uids = read_table(scratch, f"{shard.shard:09d}.parquet", ["row", "uid"])
+    name = f"fallen-{shard.shard:09d}.parquet"
+    fallen = read_table(scratch, name) if scratch.exists(name) else FALLEN.empty_table()
+    return ledger_table(verdicts, uids, stage, fallen)
+
+
+def _close(chain: _Chain, summaries: list[StageSummary]) -> Decision:
+    corpus = chain.corpus
+    final = StageLedger(
+        "final",
+        digest(
+            {
+                "stages": [ledger.fingerprint for ledger in chain.ledgers],
+                "shards": corpus.shards_sha256,
+            }
+        ),
+    )
+    language = next(
+        (layer for layer, columns in chain.layers.values() if "language" in columns), None
+    )
+    template = f"{language.folder}/{{shard}}.parquet" if language else None
+    task = CloseShard(corpus.store, tuple(chain.ledgers), final, template)
+    statuses: Counter[str] = Counter()
+    languages: Counter[str] = Counter()
+    licenses: dict[str, list[int]] = {}
+    sources = [[0, 0] for _ in corpus.manifest.inputs]
+    with chain.progress.track("final ledger", corpus.samples, "samples") as tracker:
+        for result in chain.engine.map(task, corpus.shards):
+            statuses.update(result["statuses"])
+            languages.update(result["languages"])
+            _merge_licenses(licenses, result["licenses"])
+            pair = sources[_input_of(corpus, result["shard"])] if sources else [0, 0]
+            pair[0] += result["samples"]
+            pair[1] += result["statuses"].get(KEPT, 0)
+            tracker.advance(result["samples"])
+    totals = Totals(
+        ingested=corpus.samples,
+        kept=statuses[KEPT],
+        dropped=statuses[DROPPED],
+        quarantined=statuses[QUARANTINED],
+    )
+    if totals.kept + totals.dropped + totals.quarantined != totals.ingested:
+        raise LedgerError(f"the ledger does not balance: {totals}")
+    corpus.store.settle(final.folder)
+    corpus.store.write(final.done, json.dumps(vars(totals), sort_keys=True).encode())
+    return Decision(
+        summaries,
+        final,
+        totals,
+        dict(sorted(licenses.items())),
+        sources,
+        dict(sorted(languages.items())),
+    )
+
+
+def _input_of(corpus: Corpus, shard: int) -> int:
+    """Position of the input that a shard was made from."""
+    stops = [made.stop_shard for made in corpus.manifest.inputs]
+    return bisect.bisect_right(stops, shard)
+
+
+def _merge_licenses(into: dict[str, list[int]], part: dict[str, list[int]]) -> None:
+    """Adds counts; above MANY_LICENSES distinct texts they are all counted as one."""
+    many = f"(more than {MANY_LICENSES} different texts)"
+    for stated, (ingested, kept) in part.items():
+        pair = into.setdefault(many if many in into else stated, [0, 0])
+        pair[0] += ingested
+        pair[1] += kept
+    if len(into) > MANY_LICENSES:
+        pairs = list(into.values())
+        into.clear()
+        into[many] = [sum(pair[0] for pair in pairs), sum(pair[1] for pair in pairs)]

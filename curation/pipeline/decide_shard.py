@@ -1,0 +1,183 @@
+"""A stage's work on one shard: select, hand to a relational step, or close the final ledger."""
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from curation.core.corpus import StageLedger, index_path
+from curation.core.errors import LedgerError
+from curation.core.step import VERDICT_COLUMNS, SelectStep
+from curation.io.corpus import ShardRef
+from curation.io.store import Store
+from curation.io.tables import read_footer, read_table, write_table
+from curation.pipeline.survivors import Survivors
+from schemas import DROPPED, KEPT, LEDGER, QUARANTINED
+
+NO_LICENSE = "(none stated)"
+
+
+def ledger_table(verdicts: pa.Table, uids: pa.Table, stage: str, fallen: pa.Table) -> pa.Table:
+    """Rows of a stage ledger: what the step drops, and what it could not look at, by row.
+
+    `verdicts` has shard, row and VERDICT_COLUMNS; `uids` row and uid of the same shard.
+    """
+    size = verdicts.num_rows
+    names = dict(zip(uids["row"].to_pylist(), uids["uid"].to_pylist(), strict=True))
+    dropped = {name: verdicts[name] for name in ["shard", "row", *VERDICT_COLUMNS.names]}
+    dropped["uid"] = pa.array([names[row] for row in verdicts["row"].to_pylist()], pa.string())
+    dropped["status"] = pa.array([DROPPED] * size, pa.string())
+    dropped["stage"] = pa.array([stage] * size, pa.string())
+    dropped["error"] = pa.nulls(size, pa.string())
+    parts = [_in_ledger_types(dropped, size)]
+    if fallen.num_rows:
+        said = {name: fallen[name] for name in fallen.column_names}
+        parts.append(_in_ledger_types(said, fallen.num_rows))
+    return pa.concat_tables(parts).sort_by("row")
+
+
+def _in_ledger_types(columns: dict[str, Any], size: int) -> pa.Table:
+    arrays = [
+        columns[f.name].cast(f.type) if f.name in columns else pa.nulls(size, f.type)
+        for f in LEDGER
+    ]
+    return pa.Table.from_arrays(arrays, schema=LEDGER)
+
+
+def counts(ledger: pa.Table) -> dict[str, Any]:
+    """Rows of a stage ledger by what became of them."""
+    reasons: Counter[str] = Counter()
+    errors: Counter[str] = Counter()
+    for status, stage, reason, error in zip(
+        *(ledger[name].to_pylist() for name in ("status", "stage", "reason", "error")), strict=True
+    ):
+        if status == QUARANTINED:
+            errors[f"{stage}: {error}"] += 1
+        else:
+            reasons[reason] += 1
+    return {"reasons": dict(sorted(reasons.items())), "errors": dict(sorted(errors.items()))}
+
+
+def commit_ledger(
+    store: Store, ledger: StageLedger, shard: ShardRef, table: pa.Table, entered: int
+) -> dict[str, Any]:
+    """Writes one shard of a stage ledger; returns `entered`, `reasons` and `errors`."""
+    rows = table["row"].to_pylist()
+    if len(set(rows)) != len(rows):
+        raise LedgerError(f"{ledger.folder}: shard {shard.shard} decides a sample twice")
+    said = {"entered": entered, **counts(table)}
+    footer = {
+        "fingerprint": ledger.fingerprint,
+        "index": shard.index_sha256,
+        "counts": json.dumps(said, sort_keys=True),
+    }
+    write_table(store, ledger.path(shard.shard), table, LEDGER, footer)
+    return said
+
+
+def committed(store: Store, ledger: StageLedger, shard: ShardRef) -> dict[str, Any] | None:
+    """Counts of a shard that is already in the ledger."""
+    footer = read_footer(store, ledger.path(shard.shard))
+    if footer is None or footer.get("index") != shard.index_sha256:
+        return None
+    said: dict[str, Any] = json.loads(footer["counts"])
+    return said
+
+
+@dataclass(frozen=True)
+class SelectShard:
+    """A task: one shard of a select stage's ledger."""
+
+    survivors: Survivors
+    step: SelectStep
+    ledger: StageLedger
+
+    def __call__(self, shard: ShardRef) -> dict[str, Any]:
+        store = self.survivors.store
+        done = committed(store, self.ledger, shard)
+        if done is None:
+            rows, fallen = self.survivors.read(shard)
+            verdicts = self.step.decide(rows)
+            table = ledger_table(verdicts, rows.select(["row", "uid"]), self.step.name, fallen)
+            done = commit_ledger(store, self.ledger, shard, table, rows.num_rows + fallen.num_rows)
+        return {"samples": shard.samples, **done}
+
+
+@dataclass(frozen=True)
+class ProjectShard:
+    """A task: hands a shard's survivors to a relational step, as Parquet in a scratch folder."""
+
+    survivors: Survivors
+    folder: str
+    schema: pa.Schema
+
+    def __call__(self, shard: ShardRef) -> dict[str, Any]:
+        rows, fallen = self.survivors.read(shard)
+        scratch = Store(self.folder)
+        write_table(scratch, f"{shard.shard:09d}.parquet", rows, rows.schema, {})
+        if fallen.num_rows:
+            write_table(scratch, f"fallen-{shard.shard:09d}.parquet", fallen, fallen.schema, {})
+        return {"samples": shard.samples, "entered": rows.num_rows + fallen.num_rows}
+
+
+@dataclass(frozen=True)
+class CloseShard:
+    """A task: the final ledger of a shard, a row a sample, from the stages' ledgers."""
+
+    store: Store
+    stages: tuple[StageLedger, ...]
+    final: StageLedger
+    language: str | None
+    """Path template of the layer that holds `language`, if the recipe measures it."""
+
+    def __call__(self, shard: ShardRef) -> dict[str, Any]:
+        footer = read_footer(self.store, self.final.path(shard.shard))
+        if footer and footer.get("index") == shard.index_sha256:
+            done: dict[str, Any] = json.loads(footer["counts"])
+            return done
+        index = read_table(self.store, index_path(shard.shard), ["shard", "row", "uid", "license"])
+        parts = [read_table(self.store, ledger.path(shard.shard)) for ledger in self.stages]
+        decided = pa.concat_tables([LEDGER.empty_table(), *parts])
+        rows = decided["row"].to_pylist()
+        if len(set(rows)) != len(rows):
+            raise LedgerError(f"shard {shard.shard}: a sample was decided by two stages")
+        open_rows = sorted(set(range(index.num_rows)) - set(rows))
+        kept = index.take(pa.array(open_rows, pa.int64()))
+        columns = {name: kept[name] for name in ("shard", "row", "uid")}
+        columns["status"] = pa.array([KEPT] * kept.num_rows, pa.string())
+        table = pa.concat_tables([decided, _in_ledger_types(columns, kept.num_rows)]).sort_by("row")
+        if table["row"].to_pylist() != list(range(index.num_rows)):
+            raise LedgerError(f"shard {shard.shard}: ledger rows are not the shard's rows")
+        if not table["uid"].equals(index["uid"]):
+            raise LedgerError(f"shard {shard.shard}: ledger rows name other samples")
+        said = self._summary(shard, table, index)
+        footer = {
+            "fingerprint": self.final.fingerprint,
+            "index": shard.index_sha256,
+            "counts": json.dumps(said, sort_keys=True),
+        }
+        write_table(self.store, self.final.path(shard.shard), table, LEDGER, footer)
+        return said
+
+    def _summary(self, shard: ShardRef, table: pa.Table, index: pa.Table) -> dict[str, Any]:
+        statuses = table["status"].to_pylist()
+        licenses: dict[str, list[int]] = {}
+        for status, stated in zip(statuses, index["license"].to_pylist(), strict=True):
+            pair = licenses.setdefault((stated or NO_LICENSE)[:200], [0, 0])
+            pair[0] += 1
+            pair[1] += status == KEPT
+        languages: Counter[str] = Counter()
+        if self.language is not None:
+            path = self.language.format(shard=f"{shard.shard:09d}")
+            found = read_table(self.store, path, ["language"])["language"].to_pylist()
+            pairs = zip(statuses, found, strict=True)
+            languages.update(code or "(unknown)" for status, code in pairs if status == KEPT)
+        return {
+            "shard": shard.shard,
+            "samples": index.num_rows,
+            "statuses": dict(sorted(Counter(statuses).items())),
+            "licenses": licenses,
+            "languages": dict(sorted(languages.items())),
+        }

@@ -1,0 +1,99 @@
+"""Looks at a corpus: what is in it, and everything known about one sample."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from curation.core.corpus import Layer, StageLedger, index_path, tar_path
+from curation.core.errors import CorpusError
+from curation.core.fingerprint import plain
+from curation.core.manifest import manifest_sha256
+from curation.io.corpus import Corpus, Opened, ShardRef, shard_refs
+from curation.io.media import read_member
+from curation.io.tables import read_table
+
+
+def summary(opened: Opened) -> dict[str, Any]:
+    """The manifest(s) as JSON types, with what the path is and the shards' sizes."""
+    said: dict[str, Any] = {"kind": opened.kind}
+    if opened.corpus is not None:
+        manifest = opened.corpus.manifest
+        said["corpus"] = {
+            **plain(manifest),
+            "manifest_sha256": manifest_sha256(manifest),
+            "shards": [plain(shard) for shard in opened.corpus.shards],
+        }
+    if opened.export is not None:
+        store, exported = opened.export
+        said["export"] = {
+            **plain(exported),
+            "manifest_sha256": manifest_sha256(exported),
+            "shards": [plain(shard) for shard in shard_refs(store, exported)],
+        }
+    return said
+
+
+def find(corpus: Corpus, uid: str) -> Iterator[tuple[ShardRef, dict[str, Any]]]:
+    """Every occurrence of a uid (or of one that starts so): its shard and index row."""
+    for shard in corpus.shards:
+        uids = read_table(corpus.store, index_path(shard.shard), ["uid"])["uid"].to_pylist()
+        rows = [row for row, there in enumerate(uids) if there.startswith(uid)]
+        if rows:
+            index = read_table(corpus.store, index_path(shard.shard))
+            for row in rows:
+                yield shard, index.slice(row, 1).to_pylist()[0]
+
+
+def sample(corpus: Corpus, uid: str) -> list[dict[str, Any]]:
+    """Everything measured and decided about each occurrence of a uid.
+
+    Raises CorpusError where the corpus has no such sample.
+    """
+    found = [_known(corpus, shard, row) for shard, row in find(corpus, uid)]
+    if not found:
+        raise CorpusError(f"{corpus.store.path('')}: no sample with uid {uid}")
+    return found
+
+
+def _known(corpus: Corpus, shard: ShardRef, row: dict[str, Any]) -> dict[str, Any]:
+    store, manifest = corpus.store, corpus.manifest
+    measures: dict[str, dict[str, Any]] = {}
+    for ref in manifest.layers:
+        layer = Layer(ref.operator, ref.fingerprint)
+        if store.exists(layer.path(shard.shard)):
+            table = read_table(store, layer.path(shard.shard), [*ref.columns, "error"])
+            measures[ref.operator] = table.slice(row["row"], 1).to_pylist()[0]
+    decided: list[dict[str, Any]] = []
+    for stage in manifest.stages:
+        ledger = StageLedger(stage.stage, stage.fingerprint)
+        rows = read_table(store, ledger.path(shard.shard)).to_pylist()
+        verdict = next((r for r in rows if r["row"] == row["row"]), None)
+        decided.append({"stage": stage.stage, "verdict": verdict or {"status": "kept"}})
+        if verdict:
+            break
+    members = [] if row["blocked"] else row["members"]
+    return {
+        "uid": row["uid"],
+        "shard": shard.shard,
+        "row": row["row"],
+        "tar": store.path(tar_path(shard.shard)),
+        "members": members,
+        "index": {k: v for k, v in row.items() if k not in ("members", "shard", "row", "uid")},
+        "measures": measures,
+        "stages": decided,
+    }
+
+
+def is_blocked(known: dict[str, Any]) -> bool:
+    """Whether a blocklist stopped the sample, at ingest or later: it is then never shown."""
+    reasons = [str(stage["verdict"].get("reason") or "") for stage in known["stages"]]
+    return bool(known["index"]["blocked"]) or any(r.startswith("blocked") for r in reasons)
+
+
+def image_bytes(corpus: Corpus, known: dict[str, Any]) -> tuple[str, bytes]:
+    """Extension and bytes of a sample's first image. Raises CorpusError where there is none."""
+    media = [member for member in known["members"] if member["sha256"]]
+    if is_blocked(known):
+        raise CorpusError(f"{known['uid']}: a blocklist stopped this sample; it is not shown")
+    if not media:
+        raise CorpusError(f"{known['uid']}: no image is stored ({known['index']['error']})")
+    return media[0]["ext"], read_member(corpus.store, known["shard"], media[0])

@@ -1,0 +1,191 @@
+"""Numbers, rules and strangers' text as a reader sees them; nothing here knows HTML."""
+
+import math
+import re
+import unicodedata
+from collections.abc import Mapping
+from typing import Any, Final
+
+CAPTION = 200
+"""Characters of a caption that are shown."""
+
+_BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+_EMAIL = re.compile(r"[^\s@<>]{1,64}@[^\s@<>]{1,255}")
+_DIGIT = re.compile(r"\d")
+
+GLOSSARY: Final[dict[str, str]] = {
+    "min_side": "shorter side, pixels",
+    "aspect_ratio": "longer side over shorter",
+    "area": "pixels",
+    "image_width": "pixels",
+    "image_height": "pixels",
+    "width": "pixels, as ingested",
+    "height": "pixels, as ingested",
+    "image_bytes": "bytes as stored",
+    "frames": "frames of the file",
+    "orientation": "EXIF orientation, 1 to 8",
+    "format": "image format",
+    "mode": "pixel mode",
+    "luma_mean": "mean brightness, 0 to 255",
+    "luma_deviation": "contrast: deviation of brightness, grey levels",
+    "luma_entropy": "variety of brightness, bits, 0 to 8",
+    "blur": "sharpness: variance of the Laplacian, low when blurred",
+    "border_share": "share of the area that is uniform border",
+    "caption_chars": "characters of the caption",
+    "caption_words": "words of the caption",
+    "language": "detected language of the caption",
+    "language_score": "probability of the detected language",
+    "caption_repetition": "share of word pairs that occurred before",
+    "digit_share": "share of characters that are digits",
+    "symbol_share": "share of characters that are symbols",
+    "upper_share": "share of letters that are capitals",
+    "url_count": "web addresses in the caption",
+    "html_count": "HTML tags and entities in the caption",
+    "email_count": "e-mail addresses in the caption",
+    "phone_count": "telephone numbers in the caption",
+    "card_count": "payment card numbers in the caption",
+    "file_name_like": "1 where the caption is a file name",
+    "placeholder": "1 where the caption only stands in for one",
+}
+"""What a measure means, in a few words; a measure that is not here is shown by its name alone."""
+
+_UNMEASURED: Final[dict[str, tuple[str, ...]]] = {
+    "NSFW and other unsafe content": ("nsfw", "unsafe", "safety"),
+    "aesthetic quality": ("aesthetic",),
+    "watermarks": ("watermark",),
+    "whether caption and image agree (CLIP score)": ("clip", "similarity", "itm"),
+    "faces and other personal data in the pixels": ("face", "people"),
+    "toxic language": ("toxic",),
+}
+"""What readers of a report ask for, and words in the name of a column that measures it."""
+
+
+def unmeasured(names: list[str]) -> list[str]:
+    """What no operator measured, given the names of operators and of all measured columns."""
+    said = " ".join(names).lower()
+    return [what for what, words in _UNMEASURED.items() if not any(w in said for w in words)]
+
+
+def display_safe(text: str, limit: int = CAPTION) -> str:
+    """One line of at most `limit` characters without control and direction characters.
+
+    What is cut away is told by its length. The result is still text: HTML in it is not escaped.
+    """
+    look = text[: 4 * limit]
+    kept = [
+        " " if c.isspace() else c
+        for c in look
+        if c.isspace() or (unicodedata.category(c) not in ("Cc", "Cs", "Co", "Cn") and c not in _BIDI)
+    ]
+    line = " ".join("".join(kept).split())
+    if len(line) <= limit and len(text) <= len(look):
+        return line
+    return f"{line[:limit].rstrip()}… ({len(text):,} characters)"
+
+
+def masked(text: str) -> str:
+    """Digits and addresses made unreadable, for captions dropped for the personal data in them."""
+    return _DIGIT.sub("•", _EMAIL.sub("•••@•••", text))
+
+
+def number(value: float) -> str:
+    """Thousands separated; at most four significant digits below a thousand."""
+    if not math.isfinite(value):
+        return str(value)
+    if value == int(value) and abs(value) < 1e15:
+        return f"{int(value):,}"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def compact(value: float) -> str:
+    """For axis ticks: 1,500 is 1.5k."""
+    for size, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e4, "k")):
+        if abs(value) >= size:
+            unit = 1e3 if letter == "k" else size
+            return f"{value / unit:.3g}{letter}"
+    return number(value)
+
+
+def byte_size(size: int) -> str:
+    """Decimal units, as disks and object stores bill."""
+    for unit, letter in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if size >= unit:
+            return f"{size / unit:.3g} {letter}" if size < 999.5 * unit else f"{size / unit:,.0f} {letter}"
+    return f"{size:,} bytes"
+
+
+def percent(part: int, whole: int) -> str:
+    """A share that never rounds something to nothing, nor almost all to all."""
+    if whole == 0:
+        return "–"  # noqa: RUF001
+    share = 100 * part / whole
+    if 0 < share < 0.1:
+        return "<0.1%"
+    if 99.9 < share < 100:
+        return ">99.9%"
+    return f"{share:.0f}%" if share in (0, 100) else f"{share:.1f}%"
+
+
+def apart(value: float, limit: float) -> tuple[str, str]:
+    """Both numbers with as many digits as it takes to tell them apart."""
+    if number(value) != number(limit) or value == limit:
+        return number(value), number(limit)
+    digits = 5
+    while f"{value:.{digits}g}" == f"{limit:.{digits}g}":
+        digits += 1
+    return f"{value:.{digits}g}", number(limit)
+
+
+_SIGN = {"at_least": "≥", "at_most": "≤"}
+
+
+def rule_text(rule: Mapping[str, Any]) -> str:
+    """What a rule of the recipe asks for: `min_side ≥ 200`."""
+    column, kind, threshold = rule["column"], rule["kind"], rule["threshold"]
+    if kind in _SIGN:
+        return f"{column} {_SIGN[kind]} {number(float(threshold))}"
+    if not threshold:
+        return f"{column}: off"
+    words = ", ".join(str(word) for word in threshold[:12])
+    more = f" and {len(threshold) - 12} more" if len(threshold) > 12 else ""
+    return f"{column} {'in' if kind == 'one_of' else 'not in'} {words}{more}"
+
+
+def settings_text(stage: Mapping[str, Any]) -> str:
+    """A stage's own parameters: `distance 3, keep_best area`."""
+    parts = []
+    for name, value in stage.items():
+        if name in ("kind", "name", "rules"):
+            continue
+        if isinstance(value, list):
+            said = ", ".join(str(v.get("name", v) if isinstance(v, dict) else v) for v in value[:8])
+            parts.append(f"{name} {said or 'none'}")
+        elif isinstance(value, float | int) and not isinstance(value, bool):
+            parts.append(f"{name} {number(float(value))}")
+        else:
+            parts.append(f"{name} {value}")
+    return "; ".join(parts)
+
+
+def verdict_text(row: Mapping[str, Any], rule: Mapping[str, Any] | None, kind: str) -> str:
+    """Why one sample was dropped: what was measured against what it was held to.
+
+    `row` is its ledger row, `rule` the rule of that reason where its stage is a Select, `kind`
+    the kind of its stage.
+    """
+    value, threshold, detail = row["value"], row["threshold"], row["detail"]
+    if rule is not None:
+        if value is not None and threshold is not None:
+            said, limit = apart(value, threshold)
+            return f"{rule['column']} {said} {'<' if rule['kind'] == 'at_least' else '>'} {limit}"
+        return f"{rule['column']}: {display_safe(detail or 'not measured', 60)}"
+    if value is not None and kind == "ExactDedup":
+        return f"1 of {number(value)} alike"
+    if value is not None and threshold is not None:
+        said, limit = apart(value, threshold)
+        if kind == "NearDedup":
+            return f"{said} of 64 bits differ (limit {limit})"
+        if kind == "CaptionFrequency":
+            return f"caption on {said} images > {limit}"
+        return f"{said} against {limit}"
+    return display_safe(detail or row["reason"] or "", 60)

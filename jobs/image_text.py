@@ -1,0 +1,73 @@
+"""Image-text pairs: every operator, stage and threshold, and where each number comes from.
+
+    curate run image-text --input SRC --out DIR --set heuristics.min_side=256
+
+DataComp: Gadre et al., "DataComp: In search of the next generation of multimodal datasets" (2023),
+its "basic filtering" baseline. GLM-4.5V: its technical report names the heuristics (minimum
+resolution, solid colour, caption length, image de-duplication) without numbers.
+"""
+
+from curation.operators.image.pixels import ImagePixels
+from curation.operators.image.probe import ImageProbe
+from curation.operators.text.caption_text import CaptionText
+from curation.pipeline.recipe import ExportOptions, Recipe
+from curation.relational.blocklist import Blocklist
+from curation.relational.caption_frequency import CaptionFrequency
+from curation.relational.exact_dedup import ExactDedup
+from curation.relational.near_dedup import NearDedup
+from curation.relational.select import Kind, Rule, Select
+
+KEEP_BEST = ("area",)
+"""Of twins the larger image stays; a longer caption never wins (a spam twin has the longest)."""
+
+
+def _rule(reason: str, column: str, kind: Kind, threshold: float, source: str) -> Rule:
+    return Rule(reason=reason, column=column, kind=kind, threshold=threshold, source=source)
+
+
+HEURISTICS = (
+    _rule("min_side", "min_side", "at_least", 200, "DataComp basic filtering, pixels"),
+    _rule("aspect_ratio", "aspect_ratio", "at_most", 3, "DataComp basic filtering"),
+    _rule("solid_colour", "luma_deviation", "at_least", 4, "own: docs/thresholds.md, grey levels"),
+    _rule("flat_image", "luma_entropy", "at_least", 0.1, "own: docs/thresholds.md, bits"),
+    _rule("blur", "blur", "at_least", 10, "own: docs/thresholds.md"),
+    _rule("mostly_border", "border_share", "at_most", 0.9, "own: docs/thresholds.md"),
+    _rule("no_caption", "caption_chars", "at_least", 1, "a pair has a caption"),
+    _rule("file_name", "file_name_like", "at_most", 0, "own: a file name describes nothing"),
+    _rule("placeholder", "placeholder", "at_most", 0, "own: list in operators/text/caption_text"),
+    _rule("short_caption", "caption_chars", "at_least", 6, "DataComp basic filtering, characters"),
+    _rule("few_words", "caption_words", "at_least", 3, "DataComp basic filtering, words"),
+    _rule("long_caption", "caption_chars", "at_most", 4000, "own: about 1,000 tokens of 8,192"),
+    _rule("repetition", "caption_repetition", "at_most", 0.5, "own: docs/thresholds.md"),
+    _rule("symbols", "symbol_share", "at_most", 0.4, "own: docs/thresholds.md"),
+    _rule("digits", "digit_share", "at_most", 0.5, "own: docs/thresholds.md"),
+    _rule("url", "url_share", "at_most", 0.25, "own: docs/thresholds.md"),
+    _rule("html", "html_count", "at_most", 2, "own: more than a stray entity or line break"),
+    _rule("email", "email_count", "at_most", 0, "personal data"),
+    _rule("phone", "phone_count", "at_most", 0, "personal data"),
+    _rule("card", "card_count", "at_most", 0, "personal data"),
+    Rule(
+        reason="language",
+        column="language",
+        kind="one_of",
+        threshold=(),
+        source="off: name the languages to keep, as --set heuristics.language=en,zh",
+    ),
+)
+
+
+def recipe() -> Recipe:
+    """The image-text recipe with the thresholds that `curate run image-text` starts from."""
+    return Recipe(
+        family="image-text",
+        operators=(ImageProbe(), ImagePixels(), CaptionText()),
+        stages=(
+            Select(name="heuristics", rules=HEURISTICS),
+            Blocklist(name="blocklist"),
+            ExactDedup(name="exact_dedup", by="image_caption", keep_best=KEEP_BEST),
+            ExactDedup(name="image_dedup", by="image", keep_best=KEEP_BEST),
+            NearDedup(name="near_dedup", distance=3, keep_best=KEEP_BEST),
+            CaptionFrequency(name="caption_frequency", max_images=10),
+        ),
+        export=ExportOptions(name="image-text"),
+    )

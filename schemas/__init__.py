@@ -1,0 +1,23 @@
+"""Arrow schemas of every file of a corpus, with a doc for each field.
+
+`index` (a row a sample), `ledger` (what became of it), `sample` (what a trainer reads),
+`manifest` (what explains the corpus). Layer schemas belong to their operators.
+"""
+
+from schemas.export import EXPORT_INDEX, EXPORT_SHARDS
+from schemas.index import INDEX, MEMBER, SAMPLE, SHARDS
+from schemas.ledger import DROPPED, KEPT, LEDGER, QUARANTINED, VERDICT
+
+__all__ = [
+    "DROPPED",
+    "EXPORT_INDEX",
+    "EXPORT_SHARDS",
+    "INDEX",
+    "KEPT",
+    "LEDGER",
+    "MEMBER",
+    "QUARANTINED",
+    "SAMPLE",
+    "SHARDS",
+    "VERDICT",
+]

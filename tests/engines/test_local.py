@@ -1,0 +1,83 @@
+"""Worker processes: results, crashes, and what stands in for an item that kills."""
+
+import os
+import signal
+
+import pytest
+
+from curation.core.errors import RunError
+from curation.engines.local import LocalEngine
+
+
+def square(number: int) -> int:
+    return number * number
+
+
+def deadly(number: int) -> int:
+    """Kills its process on 13."""
+    if number == 13:
+        os.kill(os.getpid(), signal.SIGSEGV)
+    return number
+
+
+def fails(number: int) -> int:
+    raise ValueError(number)
+
+
+def probe(number: int) -> None:
+    deadly(number)
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_every_item_is_worked_once(workers):
+    with LocalEngine(workers=workers) as engine:
+        assert sorted(engine.map(square, range(50))) == [n * n for n in range(50)]
+
+
+def test_items_are_taken_as_workers_get_free():
+    taken = []
+
+    def items():
+        for number in range(100):
+            taken.append(number)
+            yield number
+
+    with LocalEngine(workers=1) as engine:
+        results = engine.map(square, items())
+        next(results)
+        assert len(taken) < 10
+        assert len(list(results)) == 99
+
+
+def test_an_item_that_kills_its_worker_is_named():
+    with (
+        LocalEngine(workers=2) as engine,
+        pytest.raises(RunError, match=r"died .* on 13"),
+    ):
+        list(engine.map(deadly, range(30)))
+
+
+def test_a_milder_item_stands_in_for_one_that_kills():
+    asked = []
+
+    def milder(number, survives):
+        asked.append((number, survives(probe, 13), survives(probe, 12)))
+        return 1000
+
+    with LocalEngine(workers=2) as engine:
+        results = sorted(engine.map(deadly, range(30), on_crash=milder))
+    assert results == [*(n for n in range(30) if n != 13), 1000]
+    assert asked == [(13, False, True)]
+
+
+def test_an_exception_in_a_task_reaches_the_caller():
+    with LocalEngine(workers=1) as engine, pytest.raises(ValueError, match="0"):
+        list(engine.map(fails, range(3)))
+
+
+def test_scratch_space_is_gone_afterwards(tmp_path):
+    with LocalEngine(workers=0, scratch=tmp_path) as engine:
+        with engine.session() as session, engine.folder() as folder:
+            session.create("t", "SELECT 1 AS a")
+            assert folder.is_dir()
+        assert list(tmp_path.iterdir()) == []
