@@ -71,9 +71,7 @@ class LocalEngine:
         if self._pool is None:
             os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # workers share the cores already
             context = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(
-                self.workers, context, _worker_start, (os.getpid(),)
-            )
+            self._pool = ProcessPoolExecutor(self.workers, context, _worker_start, (os.getpid(),))
         return self._pool
 
     def map(

@@ -5,21 +5,17 @@ list named for this corpus or its export has been held against and did not stop:
 an earlier stage took away before the list was looked at.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow.compute as pc
 
-from curation.io.corpus import Corpus
 from curation.io.store import Store
 from curation.io.tables import read_table
-from curation.report.choice import COLUMNS, Choice, Group, choose
-from curation.report.columns import INGESTED, statuses
-from curation.report.funnel import error_meaning, stage_recipes, stage_rules
-from curation.report.pictures import Picked, Picture, Place, pick, picture
-from curation.report.wording import CAPTION, display_safe, masked, verdict_text
-from schemas import DROPPED, KEPT, QUARANTINED
+from curation.report.choice import Group
+from curation.report.funnel import stage_recipes
+from curation.report.pictures import Picked, Picture, Place
+from schemas import DROPPED, KEPT
 from schemas.manifest import CorpusManifest, ExportManifest
 
 KEPT_TILES, DROPPED_TILES, QUARANTINED_TILES = 24, 8, 6

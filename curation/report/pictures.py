@@ -9,8 +9,8 @@ import pyarrow.compute as pc
 
 from curation.core.corpus import index_path
 from curation.io.corpus import Corpus
-from curation.io.image_decode import MAX_SCANS, DecodeFault, thumbnail
-from curation.io.image_header import HeaderFault, read_header
+from curation.io.image_decode import MAX_SCANS, DecodeError, thumbnail
+from curation.io.image_header import ImageError, read_header
 from curation.io.media import read_member
 from curation.io.tables import read_table
 from curation.report.columns import final_ledger, ledger_of_index
@@ -107,7 +107,7 @@ def picture(corpus: Corpus, sample: Picked, room: int) -> Picture:
             data = thumbnail(data, side)
             if 4 * len(data) / 3 < room:
                 return Picture(uri=f"data:image/jpeg;base64,{base64.b64encode(data).decode()}")
-    except (DecodeFault, HeaderFault) as fault:
+    except (DecodeError, ImageError) as fault:
         return Picture(why_not=fault.code.replace("_", " "))
     except MemoryError:
         return Picture(why_not="out of memory")

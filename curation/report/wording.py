@@ -75,7 +75,8 @@ def display_safe(text: str, limit: int = CAPTION) -> str:
     kept = [
         " " if c.isspace() else c
         for c in look
-        if c.isspace() or (unicodedata.category(c) not in ("Cc", "Cs", "Co", "Cn") and c not in _BIDI)
+        if c.isspace()
+        or (unicodedata.category(c) not in ("Cc", "Cs", "Co", "Cn") and c not in _BIDI)
     ]
     line = " ".join("".join(kept).split())
     if len(line) <= limit and len(text) <= len(look):
@@ -110,7 +111,11 @@ def byte_size(size: int) -> str:
     """Decimal units, as disks and object stores bill."""
     for unit, letter in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
         if size >= unit:
-            return f"{size / unit:.3g} {letter}" if size < 999.5 * unit else f"{size / unit:,.0f} {letter}"
+            return (
+                f"{size / unit:.3g} {letter}"
+                if size < 999.5 * unit
+                else f"{size / unit:,.0f} {letter}"
+            )
     return f"{size:,} bytes"
 
 
