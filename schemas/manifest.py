@@ -78,6 +78,10 @@ class StageSummary:
     """Quarantined by `stage: error code`."""
     notes: dict[str, int] = field(default_factory=dict)
     """Other counts of the stage, as samples that could not be compared."""
+    tables: dict[str, TableRef] = field(default_factory=dict)
+    """Tables that explain its decisions, beside its ledger."""
+    off: str = ""
+    """Why the stage was switched off; empty where it ran."""
 
 
 @dataclass(frozen=True, kw_only=True)

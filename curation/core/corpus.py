@@ -53,6 +53,10 @@ class StageLedger:
     def path(self, shard: int) -> str:
         return f"{self.folder}/{shard_name(shard)}.parquet"
 
+    def table(self, name: str) -> str:
+        """A table that explains the stage."""
+        return f"{self.folder}/_{name}.parquet"
+
     @property
     def done(self) -> str:
         return f"{self.folder}/_done.json"

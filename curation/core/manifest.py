@@ -12,7 +12,7 @@ import pyarrow as pa
 from curation.core.corpus import FORMAT_VERSION
 from curation.core.errors import CorpusError
 from curation.core.fingerprint import plain
-from schemas.manifest import CorpusManifest, ExportManifest, Manifest
+from schemas.manifest import CorpusManifest, ExportManifest, Manifest, StageSummary
 
 
 def encode_manifest(manifest: Manifest) -> bytes:
@@ -41,6 +41,15 @@ def decode_manifest(data: bytes, path: str) -> Manifest:
     return made
 
 
+def decode_summary(data: bytes, path: str) -> StageSummary:
+    """A stage's summary as it stands beside its ledger. Raises CorpusError for a damaged one."""
+    try:
+        made: StageSummary = _build(StageSummary, json.loads(data))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CorpusError(f"{path}: damaged; delete the file and run again ({error})") from error
+    return made
+
+
 def manifest_sha256(manifest: Manifest) -> str:
     """What names the corpus: the hash of its manifest file."""
     return hashlib.sha256(encode_manifest(manifest)).hexdigest()
@@ -58,6 +67,8 @@ def _build(kind: Any, value: Any) -> Any:
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
         hints = typing.get_type_hints(kind)
         return kind(**{key: _build(hints[key], item) for key, item in value.items()})
+    if origin in (list, dict) and not isinstance(value, origin):
+        raise TypeError(f"expected {origin.__name__}, got {value!r}")
     if origin is list:
         (inner,) = typing.get_args(kind)
         return [_build(inner, item) for item in value]

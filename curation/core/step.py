@@ -48,6 +48,9 @@ class Step(ABC):
     name: str
     """Stage name in recipes, ledgers and funnels."""
 
+    off: str = ""
+    """Why the stage is switched off; empty where it runs. A stage that is off drops nothing."""
+
     @property
     @abstractmethod
     def requires(self) -> pa.Schema:
@@ -88,6 +91,30 @@ class Session(Protocol):
         For what SQL does badly, on results that fit in memory.
         """
 
+    def rows(self, query: str) -> pa.Table:
+        """The small result of a query, to be broadcast to functions of `map` and `groups`."""
+
+    def map(
+        self, table: str, query: str, function: Callable[[pa.Table], pa.Table], schema: pa.Schema
+    ) -> None:
+        """Makes `table` from the result of `query`, a batch of rows at a time.
+
+        What `function` makes of a row may depend on that row alone, never on its batch.
+        """
+
+    def groups(
+        self,
+        table: str,
+        query: str,
+        key: str,
+        function: Callable[[pa.Table], pa.Table],
+        schema: pa.Schema,
+    ) -> None:
+        """Makes `table` from the result of `query`, all rows of one `key` at a time.
+
+        A group's rows come in any order and must fit in memory.
+        """
+
 
 class RelationalStep(Step):
     """Decides over the whole corpus."""
@@ -103,4 +130,11 @@ class RelationalStep(Step):
 
     def notes(self, session: Session) -> dict[str, int]:
         """Counts worth telling beside the drops, as samples that could not be compared."""
+        return {}
+
+    def tables(self) -> dict[str, str]:
+        """Tables worth keeping beside the ledger: a name, and the ordered query that gives it.
+
+        Asked after `decide`; each result is small enough to hold in memory.
+        """
         return {}

@@ -7,6 +7,8 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from curation.core.errors import RunError, StorageError
 
@@ -16,6 +18,7 @@ class DuckSession:
 
     def __init__(self, folder: Path, *, threads: int, memory: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
         self._db = duckdb.connect(str(folder / "step.duckdb"))
         self._db.execute(f"SET threads = {int(threads)}")
         self._db.execute("SET memory_limit = ?", [memory])
@@ -54,6 +57,39 @@ class DuckSession:
         result = function(self._query(query).to_arrow_table())
         self.load(table, result.cast(schema))
 
+    def rows(self, query: str) -> pa.Table:
+        return self._query(query).to_arrow_table()
+
+    def map(
+        self, table: str, query: str, function: Callable[[pa.Table], pa.Table], schema: pa.Schema
+    ) -> None:
+        parts = (function(pa.Table.from_batches([batch])) for batch in self.stream(query))
+        self._spool(table, parts, schema)
+
+    def groups(
+        self,
+        table: str,
+        query: str,
+        key: str,
+        function: Callable[[pa.Table], pa.Table],
+        schema: pa.Schema,
+    ) -> None:
+        stream = self.stream(f"SELECT * FROM ({query}) AS q ORDER BY {key} ASC NULLS LAST")
+        self._spool(table, (function(group) for group in _grouped(stream, key)), schema)
+
+    def _spool(self, table: str, parts: Iterator[pa.Table], schema: pa.Schema) -> None:
+        """Makes a table of many parts through a file: the stream that they come from is open."""
+        file = self._folder / f"{table}.spool.parquet"
+        with _translated():
+            with pq.ParquetWriter(file, schema) as writer:
+                for part in parts:
+                    writer.write_table(part.select(schema.names).cast(schema))
+            name = str(file).replace("'", "''")
+            self._db.execute(
+                f"CREATE OR REPLACE TABLE {table} AS SELECT * FROM read_parquet('{name}')"
+            )
+        file.unlink()
+
     def stream(self, query: str, rows: int = 65_536) -> Iterator[pa.RecordBatch]:
         """The result of a query, a batch at a time."""
         yield from self._query(query).to_arrow_reader(rows)
@@ -68,6 +104,24 @@ class DuckSession:
     def _query(self, query: str) -> Any:
         with _translated():
             return self._db.sql(query)
+
+
+def _grouped(stream: Iterator[pa.RecordBatch], key: str) -> Iterator[pa.Table]:
+    """Tables of equal `key` out of batches that are sorted by it."""
+    pending: list[pa.Table] = []
+    for batch in stream:
+        rows = pa.Table.from_batches([batch])
+        runs = pc.run_end_encode(rows[key].combine_chunks())
+        start = 0
+        for end in runs.run_ends.to_pylist():
+            part = rows.slice(start, end - start)
+            if pending and pending[0][key][0] != part[key][0]:
+                yield pa.concat_tables(pending)
+                pending = []
+            pending.append(part)
+            start = end
+    if pending:
+        yield pa.concat_tables(pending)
 
 
 @contextmanager

@@ -13,14 +13,15 @@ import pyarrow as pa
 
 from curation.core.corpus import Layer, StageLedger
 from curation.core.errors import LedgerError, UsageError
-from curation.core.fingerprint import digest
+from curation.core.fingerprint import canonical, digest
+from curation.core.manifest import decode_summary
 from curation.core.progress import Progress
 from curation.core.step import VERDICT_COLUMNS, RelationalStep, SelectStep, Step
 from curation.engines.local import LocalEngine
 from curation.engines.sql import DuckSession
 from curation.io.corpus import Corpus, ShardRef
 from curation.io.store import Store
-from curation.io.tables import read_table
+from curation.io.tables import read_table, write_table
 from curation.pipeline.decide_shard import (
     CloseShard,
     ProjectShard,
@@ -31,7 +32,7 @@ from curation.pipeline.decide_shard import (
 )
 from curation.pipeline.survivors import FALLEN, Survivors, wanted_columns
 from schemas import DROPPED, KEPT, QUARANTINED
-from schemas.manifest import LayerRef, StageSummary, Totals
+from schemas.manifest import LayerRef, StageSummary, TableRef, Totals
 
 MANY_LICENSES = 10_000
 """Distinct licence texts above which the manifest counts them together."""
@@ -72,6 +73,8 @@ class _Chain:
         return StageLedger(step.name, digest(parts))
 
     def survivors(self, step: Step) -> Survivors:
+        if step.off:
+            return Survivors(self.corpus.store, (), (), tuple(self.ledgers))
         try:
             index, layers = wanted_columns(step.requires.names, self.layers)
         except KeyError as missing:
@@ -118,12 +121,13 @@ def _stage(chain: _Chain, step: Step) -> StageSummary:
     store = chain.corpus.store
     if store.exists(ledger.done):
         chain.ledgers.append(ledger)
-        return StageSummary(**json.loads(store.read(ledger.done)))
+        return decode_summary(store.read(ledger.done), store.path(ledger.done))
     notes: dict[str, int] = {}
-    if isinstance(step, SelectStep):
+    tables: dict[str, TableRef] = {}
+    if step.off or isinstance(step, SelectStep):
         counted = _select(chain, step, survivors, ledger)
     elif isinstance(step, RelationalStep):
-        counted, notes = _relate(chain, step, survivors, ledger)
+        counted, notes, tables = _relate(chain, step, survivors, ledger)
     else:
         raise UsageError(f"{step.name}: neither a select nor a relational step")
     reasons, errors = Counter(counted["reasons"]), Counter(counted["errors"])
@@ -139,16 +143,16 @@ def _stage(chain: _Chain, step: Step) -> StageSummary:
         reasons=dict(sorted(reasons.items())),
         errors=dict(sorted(errors.items())),
         notes=notes,
+        tables=tables,
+        off=step.off,
     )
     store.settle(ledger.folder)
-    store.write(ledger.done, json.dumps(vars(summary), sort_keys=True).encode())
+    store.write(ledger.done, canonical(summary).encode())
     chain.ledgers.append(ledger)
     return summary
 
 
-def _select(
-    chain: _Chain, step: SelectStep, survivors: Survivors, ledger: StageLedger
-) -> dict[str, Any]:
+def _select(chain: _Chain, step: Step, survivors: Survivors, ledger: StageLedger) -> dict[str, Any]:
     task = SelectShard(survivors, step, ledger)
     total = _Sum()
     with chain.progress.track(step.name, chain.corpus.samples, "samples") as tracker:
@@ -175,7 +179,7 @@ class _Sum:
 
 def _relate(
     chain: _Chain, step: RelationalStep, survivors: Survivors, ledger: StageLedger
-) -> tuple[dict[str, Any], dict[str, int]]:
+) -> tuple[dict[str, Any], dict[str, int], dict[str, TableRef]]:
     """Projects the survivors, runs the step in SQL, and commits its ledger shard by shard."""
     corpus, engine = chain.corpus, chain.engine
     total = _Sum()
@@ -195,6 +199,10 @@ def _relate(
             session.read_files("survivors", files)
             step.decide(session)
             notes = step.notes(session)
+            tables = {
+                name: _keep(corpus.store, ledger, name, session.rows(query))
+                for name, query in step.tables().items()
+            }
             for number, verdicts in _by_row_order(session, corpus.shards):
                 shard = items[number]
                 done = committed(corpus.store, ledger, shard)
@@ -203,7 +211,14 @@ def _relate(
                     done = commit_ledger(corpus.store, ledger, shard, table, entered[number])
                 total.add(done)
                 tracker.advance(shard.samples)
-    return total.value(), notes
+    return total.value(), notes, tables
+
+
+def _keep(store: Store, ledger: StageLedger, name: str, table: pa.Table) -> TableRef:
+    """Commits a table that explains a stage, beside its ledger."""
+    path = ledger.table(name)
+    sha256 = write_table(store, path, table, table.schema, {"fingerprint": ledger.fingerprint})
+    return TableRef(path=path, sha256=sha256, rows=table.num_rows)
 
 
 def _by_shard(

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from curation.core.corpus import StageLedger, index_path
 from curation.core.errors import LedgerError
-from curation.core.step import VERDICT_COLUMNS, SelectStep
+from curation.core.step import VERDICT_COLUMNS, SelectStep, Step
 from curation.io.corpus import ShardRef
 from curation.io.store import Store
 from curation.io.tables import read_footer, read_table, write_table
@@ -17,6 +17,10 @@ from curation.pipeline.survivors import Survivors
 from schemas import DROPPED, KEPT, LEDGER, QUARANTINED
 
 NO_LICENSE = "(none stated)"
+
+NO_VERDICTS = pa.schema(
+    [("shard", pa.int32()), ("row", pa.int32()), *VERDICT_COLUMNS]
+).empty_table()
 
 
 def ledger_table(verdicts: pa.Table, uids: pa.Table, stage: str, fallen: pa.Table) -> pa.Table:
@@ -88,10 +92,10 @@ def committed(store: Store, ledger: StageLedger, shard: ShardRef) -> dict[str, A
 
 @dataclass(frozen=True)
 class SelectShard:
-    """A task: one shard of a select stage's ledger."""
+    """A task: one shard of the ledger of a select stage, or of any stage that is off."""
 
     survivors: Survivors
-    step: SelectStep
+    step: Step
     ledger: StageLedger
 
     def __call__(self, shard: ShardRef) -> dict[str, Any]:
@@ -99,7 +103,9 @@ class SelectShard:
         done = committed(store, self.ledger, shard)
         if done is None:
             rows, fallen = self.survivors.read(shard)
-            verdicts = self.step.decide(rows)
+            verdicts = NO_VERDICTS
+            if isinstance(self.step, SelectStep) and not self.step.off:
+                verdicts = self.step.decide(rows)
             table = ledger_table(verdicts, rows.select(["row", "uid"]), self.step.name, fallen)
             done = commit_ledger(store, self.ledger, shard, table, rows.num_rows + fallen.num_rows)
         return {"samples": shard.samples, **done}
