@@ -16,6 +16,7 @@ is the object's own colour, `d` and `l` its darker and lighter shade; `m-` leave
 
 import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 
@@ -83,7 +84,7 @@ def parse(text: str) -> Drawing:
         if words:
             try:
                 shapes.extend(_copies(words[0], words[1], [float(w) for w in words[2:]]))
-            except (ValueError, IndexError) as error:
+            except (KeyError, ValueError, IndexError) as error:
                 raise ValueError(f"not a shape: {line.strip()!r}") from error
     if not shapes:
         raise ValueError("a drawing needs a shape")
@@ -154,7 +155,7 @@ def _box(n: list[float]) -> tuple[Points, float]:
     return np.concatenate([_arc(cx, cy, r, r, a, a + 90) for cx, cy, a in corners]), 0.0
 
 
-_POINTS = {
+_POINTS: dict[str, Callable[[list[float]], tuple[Points, float]]] = {
     "o": _ellipse,
     "b": _box,
     "p": lambda n: (_pairs(n), 0.0),

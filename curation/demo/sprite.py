@@ -1,5 +1,6 @@
 """One drawing painted at a size: anti-aliased, outlined, shaded, on a transparent ground."""
 
+import math
 from functools import lru_cache
 
 import numpy as np
@@ -7,9 +8,6 @@ from PIL import Image, ImageChops, ImageDraw
 
 from curation.demo.drawing import Drawing, Points, Shape
 from curation.demo.palette import Rgb, edge, inks
-
-_MARGIN = 2
-"""Transparent pixels around a sprite, so that outlines are not cut."""
 
 _OUTLINE = 0.016
 """Width of outlines as a share of the longer side."""
@@ -19,16 +17,21 @@ _ROUND_FROM = 4.0
 
 
 def sprite(drawing: Drawing, main: Rgb, width: int, height: int) -> Image.Image:
-    """RGBA of `width` + 4 by `height` + 4 pixels; the drawing's extent fills the middle."""
-    detail = 3 if max(width, height) < 120 else 2
+    """RGBA; the drawing's extent fills `width` by `height` pixels in the middle of it.
+
+    Around them is the same transparent margin on every side, so that outlines are not cut.
+    """
+    longer = max(width, height)
+    margin = 2 + math.ceil(longer * _OUTLINE)
+    detail = 3 if longer < 120 else 2
     left, top, right, bottom = drawing.extent
     scale = np.array([width / (right - left), height / (bottom - top)]) * detail
     origin = np.array([left, top])
-    size = ((width + 2 * _MARGIN) * detail, (height + 2 * _MARGIN) * detail)
+    size = ((width + 2 * margin) * detail, (height + 2 * margin) * detail)
     image = Image.new("RGBA", size, (*edge(main), 0))
-    brush = _Brush(ImageDraw.Draw(image), inks(main), max(width, height) * detail * _OUTLINE)
+    brush = _Brush(ImageDraw.Draw(image), inks(main), longer * detail * _OUTLINE)
     for shape in drawing.shapes:
-        points = (shape.points - origin) * scale + _MARGIN * detail
+        points = (shape.points - origin) * scale + margin * detail
         brush.paint(shape, points, shape.width * float(scale.mean()))
     return _shaded(image.reduce(detail))
 

@@ -119,4 +119,5 @@ POPULARITY: tuple[str, ...] = _by_popularity()
 def popularity(exponent: float) -> npt.NDArray[np.float64]:
     """Probability of each name of POPULARITY under Zipf's law with that exponent."""
     weights = np.arange(1, len(POPULARITY) + 1, dtype=np.float64) ** -exponent
-    return weights / weights.sum()
+    shares: npt.NDArray[np.float64] = weights / weights.sum()
+    return shares

@@ -1,0 +1,106 @@
+"""The demo: makes a corpus with known faults, curates it as a user would, and keeps score.
+
+    python -m curation.demo --out demo-out
+    python -m curation.demo generate --out DIR --pairs 50000
+
+The first makes `source` and `truth.parquet` under --out, runs the product's own commands on the
+source, writes `report.html` and prints what was caught. The second only makes a corpus.
+"""
+
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+from rich.console import Console
+
+from curation.core.errors import CurationError, RunError
+from curation.demo.generate import PAIRS, SEED, Plan, generate
+from curation.demo.score import score
+from curation.demo.show import Shown, print_score
+from curation.engines.local import LocalEngine
+
+
+@dataclass(frozen=True, kw_only=True)
+class Generate:
+    """Make a demo corpus: OUT/source for a curator to read, OUT/truth.parquet kept apart."""
+
+    out: str
+    """Folder."""
+    pairs: int = PAIRS
+    """Image-text pairs."""
+    seed: int = SEED
+    """Another seed makes other pairs."""
+    workers: int = os.cpu_count() or 1
+    """Processes; the bytes are the same with any number."""
+
+    def run(self) -> int:
+        self.make()
+        print(f"{self.out}/source: {self.pairs:,} pairs; the truth: {self.out}/truth.parquet")
+        return 0
+
+    def make(self) -> bool:
+        """Makes what is not there yet; says whether anything was."""
+        with LocalEngine(workers=max(0, self.workers)) as engine:
+            return generate(Path(self.out), Plan(seed=self.seed, pairs=self.pairs), engine, Shown())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Demo(Generate):
+    """Make a demo corpus, curate it, report on it, and score what was caught."""
+
+    out: str = "demo-out"
+    """Folder; given again, everything that is there is used again."""
+
+    def run(self) -> int:
+        start = time.monotonic()
+        out = Path(self.out)
+        _step(f"1/4 {self.pairs:,} image-text pairs with planted defects, in {out}/source")
+        if not self.make():
+            print("already there, nothing to do", file=sys.stderr)
+        _step("2/4 curating them")
+        where = ["--input", f"{out}/source", "--out", f"{out}/run", "--workers", str(self.workers)]
+        _curate("run", "image-text", *where)
+        _step("3/4 the report")
+        report = out / "report.html"
+        _curate("report", f"{out}/run", "--out", str(report))
+        _step("4/4 the score: what was planted, and what became of it")
+        print_score(score(out, out / "run"), Console())
+        print(f"\n{time.monotonic() - start:.0f} s. The report, to open in a browser:\n{report}")
+        return 0
+
+
+def _step(line: str) -> None:
+    print(f"== {line}", file=sys.stderr, flush=True)
+
+
+def _curate(*arguments: str) -> None:
+    """Runs one command of the product. Raises RunError where it fails; it has said why."""
+    print(f"$ curate {' '.join(arguments)}", file=sys.stderr, flush=True)
+    done = subprocess.run([sys.executable, "-m", "curation", *arguments], check=False)
+    if done.returncode:
+        raise RunError(f"curate {arguments[0]} ended with exit code {done.returncode}")
+
+
+def main(arguments: list[str]) -> int:
+    """Runs one command; returns its exit code."""
+    command: Generate
+    if arguments[:1] == ["generate"]:
+        command = tyro.cli(Generate, prog="curation.demo generate", args=arguments[1:])
+    else:
+        command = tyro.cli(Demo, prog="curation.demo", args=arguments)
+    try:
+        return command.run()
+    except CurationError as error:
+        print(f"demo: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("demo: stopped; run the same command again", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,124 @@
+"""The score: by hand on a small truth, and on a real run from the command line."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from curation.core.errors import CorpusError
+from curation.demo.defects import DEFECTS
+from curation.demo.generate import TRUTH_FILE
+from curation.demo.score import Fate, fates, score, tally
+from curation.io.corpus import open_corpus
+from curation.io.store import Store
+from curation.io.tables import read_table
+from tests.pipeline.corpora import curate
+
+KEPT = Fate(kept=True)
+
+
+def dropped(stage: str, reason: str) -> Fate:
+    return Fate(kept=False, stage=stage, reason=reason)
+
+
+NEAR = dropped("near_dedup", "near_image")
+BLUR = dropped("heuristics", "blur")
+
+
+def truth(*rows: tuple[str | None, int | None]) -> list[dict[str, Any]]:
+    return [
+        {"row": n, "defect": defect, "original": original, "detail": None}
+        for n, (defect, original) in enumerate(rows)
+    ]
+
+
+CLEAN = (None, None)
+COPY = ("near_duplicate_resized", 0)
+
+
+@pytest.mark.parametrize(
+    ("found", "caught", "wrong"),
+    [
+        ([KEPT, NEAR, NEAR], 2, {}),
+        ([NEAR, NEAR, KEPT], 2, {}),  # any member may stay
+        ([KEPT, KEPT, NEAR], 1, {}),
+        ([NEAR, KEPT, KEPT], 1, {}),
+        ([KEPT, KEPT, KEPT], 0, {}),
+        ([BLUR, KEPT, NEAR], 2, {"blur": 1}),  # the original had no such fault
+        ([NEAR, NEAR, NEAR], 2, {"near_image": 1}),  # nothing of the group is left
+        ([NEAR, BLUR, BLUR], 2, {"near_image": 1}),
+    ],
+)
+def test_of_a_group_all_but_one_are_to_go(found, caught, wrong):
+    result = tally(truth(CLEAN, COPY, COPY), dict(enumerate(found)))
+    one = result.tallies["near_duplicate_resized"]
+    assert (one.planted, one.caught) == (2, caught)
+    assert sum(one.by.values()) == caught
+    assert sum(one.missed.values()) == 2 - caught
+    assert result.wrong == wrong
+    assert list(result.wrong_rows.values()) == list(wrong)
+
+
+def test_wrong_drops_are_laid_to_the_defects_whose_reason_they_have():
+    rows = truth(CLEAN, CLEAN, CLEAN, ("blurred", None), ("mismatched_caption", None))
+    small = dropped("heuristics", "min_side")
+    result = tally(rows, dict(enumerate([BLUR, small, KEPT, BLUR, KEPT])))
+    assert result.clean == 3
+    assert result.wrong_rows == {0: "blur", 1: "min_side"}
+    told = {name: result.wrong_of(name) for name in DEFECTS if result.wrong_of(name)}
+    assert told == {"blurred": 1, "tiny": 1}
+    caught = {name: one.caught for name, one in result.tallies.items() if one.planted}
+    assert caught == {"blurred": 1, "mismatched_caption": 0}
+
+
+def test_a_run_over_something_else_is_refused():
+    with pytest.raises(CorpusError, match="not of one corpus"):
+        tally(truth(CLEAN, CLEAN), {0: KEPT})
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("score") / "demo"
+    command = ["-m", "curation.demo", "generate", "--out", str(out), "--pairs", "300"]
+    done = subprocess.run(
+        [sys.executable, *command, "--seed", "3", "--workers", "1"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert re.search(r"generate: 300 of 300 pairs", done.stderr)
+    assert "300 pairs" in done.stdout
+    curate(out / "source", out / "run")
+    return out
+
+
+def test_the_score_of_a_real_run_balances(demo):
+    result = score(demo, demo / "run")
+    rows = read_table(Store(str(demo)), TRUTH_FILE).to_pylist()
+    assert result.clean == sum(row["defect"] is None for row in rows)
+    planted = {name: one.planted for name, one in result.tallies.items()}
+    assert planted == {n: sum(row["defect"] == n for row in rows) for n in DEFECTS}
+    for one in result.tallies.values():
+        assert one.planted == one.caught + sum(one.missed.values())
+        assert one.caught == sum(one.by.values())
+    found = fates(open_corpus(str(demo / "run")))
+    lost = sum(not fate.kept for fate in found.values())
+    excused = lost - sum(result.wrong.values()) - sum(
+        count for one in result.tallies.values() for reason, count in one.by.items()
+        if reason != "original dropped"
+    )  # fmt: skip
+    by_group = sum(one.by["original dropped"] for one in result.tallies.values())
+    assert excused == by_group  # an original that went for a copy that stays
+
+
+def test_what_cannot_be_overlooked_is_caught_and_clean_pairs_stay(demo):
+    result = score(demo, demo / "run")
+    for name in ("exact_duplicate", "solid_colour", "tiny", "html_as_jpg", "missing_file",
+                 "file_name_caption", "short_caption", "extreme_aspect"):  # fmt: skip
+        one = result.tallies[name]
+        assert one.caught == one.planted, name
+    assert result.tallies["mismatched_caption"].caught == 0
+    assert sum(result.wrong.values()) <= 1
