@@ -5,6 +5,7 @@ formats are decoded whole and box-reduced by an integer factor.
 """
 
 import io
+import re
 import warnings
 
 from PIL import Image
@@ -22,6 +23,9 @@ MAX_SCANS = 200
 """Scans a progressive JPEG may have; encoders write about ten, bombs write thousands."""
 
 _START_OF_SCAN = b"\xff\xda"
+_MARKER = re.compile(rb"\xff[\x01-\xfe]")
+_BARE = frozenset((0x01, *range(0xD0, 0xD9)))
+"""Markers without a length: the reserved one, restarts, the start of an image."""
 
 
 class DecodeError(ImageError):
@@ -34,10 +38,7 @@ def reduced_luma(data: bytes, header: ImageHeader, max_pixels: int) -> Image.Ima
     Raises DecodeError with `too_many_pixels`, `too_many_scans`, `truncated_image`,
     `corrupt_image` or `out_of_memory`.
     """
-    if header.pixels > max_pixels:
-        raise DecodeError("too_many_pixels")
-    if header.format == "JPEG" and data.count(_START_OF_SCAN) > MAX_SCANS:
-        raise DecodeError("too_many_scans")
+    _refuse_bombs(data, header, max_pixels)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -50,6 +51,30 @@ def reduced_luma(data: bytes, header: ImageHeader, max_pixels: int) -> Image.Ima
         raise DecodeError("too_many_pixels") from error
     except PILLOW_FAULTS as error:
         raise DecodeError(_code(error)) from error
+
+
+def _refuse_bombs(data: bytes, header: ImageHeader, max_pixels: int) -> None:
+    if header.pixels > max_pixels:
+        raise DecodeError("too_many_pixels")
+    if header.format == "JPEG" and _scans(data) > MAX_SCANS:
+        raise DecodeError("too_many_scans")
+
+
+def _scans(data: bytes) -> int:
+    """Scans of a JPEG up to its end mark: what lies in segments or behind it may look like one."""
+    count = data.count(_START_OF_SCAN)
+    if count <= MAX_SCANS:
+        return count
+    count, position = 0, 2
+    while count <= MAX_SCANS and (found := _MARKER.search(data, position)):
+        marker = data[found.start() + 1]
+        position = found.end()
+        if marker == 0xD9:
+            break
+        if marker not in _BARE:
+            count += marker == 0xDA
+            position += int.from_bytes(data[position : position + 2], "big")
+    return count
 
 
 def _decode(data: bytes, header: ImageHeader, max_pixels: int) -> Image.Image:
@@ -77,7 +102,7 @@ def to_luma(image: Image.Image) -> Image.Image:
         top = float(extrema[1]) if isinstance(extrema[1], int | float) else 0.0
         scale = 1 / 256 if mode.startswith("I;16") or top > 255 else 1.0
         return high.point(lambda value: value * scale).convert("L")
-    if mode in ("P", "PA", "LA", "La", "RGBa"):
+    if mode in ("P", "PA", "LA", "RGBa"):
         image = image.convert("RGBA")
     return image.convert("RGB").convert("L") if image.mode != "1" else image.convert("L")
 
@@ -107,20 +132,20 @@ def _code(error: BaseException) -> str:
 def thumbnail(data: bytes, side: int) -> bytes:
     """A JPEG of at most `side` pixels for reports; raises ImageError as `reduced_luma` does."""
     header = read_header(data)
-    if header.pixels > (Image.MAX_IMAGE_PIXELS or header.pixels):
-        raise DecodeError("too_many_pixels")
+    _refuse_bombs(data, header, Image.MAX_IMAGE_PIXELS or header.pixels)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(data), formats=PILLOW_FORMATS) as image:
                 image.draft("RGB", (side, side))
-                small = image.convert("RGB")
+                small = (to_luma(image) if image.mode.startswith("I") else image).convert("RGB")
     except MemoryError as error:
         raise DecodeError("out_of_memory") from error
     except PILLOW_FAULTS as error:
         raise DecodeError(_code(error)) from error
     small = _upright(small, header)
     small.thumbnail((side, side))
+    small.info.clear()  # Pillow would copy the comment
     sink = io.BytesIO()
     small.save(sink, "JPEG", quality=70)
     return sink.getvalue()

@@ -1,7 +1,7 @@
 """Bytes in and out of a folder or any fsspec URL; a file is seen whole or not at all.
 
-Local files are written under `.tmp/`, synced, then renamed. Object stores make a file visible
-only when its last part is sent. Every other module reads and writes through a `Store`.
+Files are written under `.tmp/`, synced where they are local, then renamed. Object stores make a
+file visible only when its last part is sent. Every other module reads and writes through a `Store`.
 """
 
 import errno
@@ -24,6 +24,9 @@ TEMPORARY = ".tmp"
 
 _counter = itertools.count()
 
+_OBJECT_STORES = frozenset(("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "oss"))
+"""Protocols whose uploads are seen when they are committed, and that have no cheap rename."""
+
 _REMEDY = {
     errno.ENOSPC: "the disk is full; free space and run the same command again, it continues",
     errno.EDQUOT: "the disk quota is used up; free space and run the same command again",
@@ -32,6 +35,7 @@ _REMEDY = {
     errno.EPERM: "not permitted; choose a place you may write to",
     errno.EMFILE: "too many open files; raise the limit (ulimit -n)",
     errno.ENOTDIR: "a parent of this path is a file, not a folder",
+    errno.EEXIST: "a parent of this path is a file, not a folder",
     errno.EIO: "the device reports an input/output error",
 }
 
@@ -155,6 +159,13 @@ class Store:
     @contextmanager
     def _remote_writer(self, name: str) -> Iterator[IO[bytes]]:
         self._fs.makedirs(self.path(name).rsplit("/", 1)[0], exist_ok=True)
+        protocols = self._fs.protocol
+        names = {protocols} if isinstance(protocols, str) else set(protocols)
+        with (self._uploaded if names & _OBJECT_STORES else self._renamed)(name) as file:
+            yield file
+
+    @contextmanager
+    def _uploaded(self, name: str) -> Iterator[IO[bytes]]:
         file = self._fs.open(self.path(name), "wb", autocommit=False)
         try:
             yield file
@@ -162,6 +173,19 @@ class Store:
             file.commit()
         except BaseException:
             file.discard()
+            raise
+
+    @contextmanager
+    def _renamed(self, name: str) -> Iterator[IO[bytes]]:
+        aside = self.path(f"{TEMPORARY}/{os.getpid()}-{next(_counter)}")
+        self._fs.makedirs(self.path(TEMPORARY), exist_ok=True)
+        try:
+            with self._fs.open(aside, "wb") as file:
+                yield file
+            self._fs.mv(aside, self.path(name))
+        except BaseException:
+            if self._fs.exists(aside):
+                self._fs.rm(aside)
             raise
 
     def settle(self, folder: str) -> None:

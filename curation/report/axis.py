@@ -135,7 +135,7 @@ def _linear_edges(summary: Summary, low: float, high: float, bounds: list[float]
         low, high = min([low, *(b - 1 for b in seen)]), max([high, *(b + 1 for b in seen)])
         step = float(math.ceil((high - low) / BINS))
     else:
-        margin = 0.04 * (high - low) or abs(high) / 10 or 1.0
+        margin = 0.04 * (high - low) or max(map(abs, [high, *seen])) / 10 or 1.0
         low = min([low, *(b - margin for b in seen)])
         high = max([high, *(b + margin for b in seen)])
         step = (high - low) / BINS or margin

@@ -9,11 +9,13 @@ from curation.report.funnel import Funnel, Loss, Stage
 from curation.report.histogram import Histogram
 from curation.report.wording import compact, number, percent
 
-WIDTH = 440
+WIDTH = 340
 """Units a histogram is wide."""
 
-_LEFT, _RIGHT, _PLOT, _LABEL, _FOOT = 40, 8, 116, 15, 22
-_SLOT, _GAP = 14, 7
+_LEFT, _RIGHT, _PLOT, _LABEL, _FOOT = 38, 8, 104, 15, 22
+_SLOT, _GAP = 12, 6
+_LETTER, _TICK = 7.5, 12
+"""Room that a letter of a tick label takes across, and a label takes up."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +115,7 @@ def histogram_chart(h: Histogram) -> HistogramChart:
         return round(max(1.0, share * _PLOT), 2)
 
     bars = [
-        _bar(ground, rise, *spot)
+        _bar(ground, rise, spot)
         for spot in _spots(h, place, left - _SLOT - _GAP, right + _GAP)
         if spot[2]
     ]
@@ -129,10 +131,23 @@ def histogram_chart(h: Histogram) -> HistogramChart:
         ground=ground,
         bars=bars,
         lines=[_line(h, limit, nth, place) for nth, limit in enumerate(h.limits)],
-        x_ticks=[(place(tick), compact(tick)) for tick in ticks],
-        y_ticks=[(round(ground - rise(int(t)), 2), compact(t)) for t in heights if t == int(t)],
+        x_ticks=_apart([(place(tick), compact(tick)) for tick in ticks], across=True),
+        y_ticks=_apart(
+            [(round(ground - rise(int(t)), 2), compact(t)) for t in heights if t == int(t)],
+            across=False,
+        ),
         log_counts=log_counts,
     )
+
+
+def _apart(ticks: list[tuple[float, str]], *, across: bool) -> list[tuple[float, str]]:
+    """Those ticks whose labels do not touch the one before."""
+    found: list[tuple[float, str]] = []
+    for at, label in ticks:
+        room = _LETTER * (len(label) + len(found[-1][1])) / 2 if found and across else _TICK
+        if not found or abs(at - found[-1][0]) >= room:
+            found.append((at, label))
+    return found
 
 
 def _skewed(counts: list[int]) -> bool:
@@ -215,12 +230,12 @@ def _line(h: Histogram, limit: Limit, nth: int, place: Place) -> Line:
 
 @dataclass(frozen=True, kw_only=True)
 class Segment:
-    """A piece of a funnel's bar."""
+    """A piece of a funnel's bar, in thousandths of what was ingested."""
 
     x: float
     width: float
     kind: str
-    """kept, dropped or quarantined."""
+    """kept, through (left by a stage), dropped or quarantined."""
     title: str
 
 
@@ -228,109 +243,84 @@ class Segment:
 class Row:
     """One bar of the funnel, its name on the left and its count on the right."""
 
-    y: float
     name: str
-    count: str
+    count: int
     share: str
+    lost: int
+    off: bool
+    """The stage was switched off."""
     segments: list[Segment]
-    reasons: list[str]
-    """Lines under the bar that label what was lost, the largest first."""
-    drop_x: float
-    """Where what is kept ends: a guide leads from there to the next bar."""
-    drop_y: float
-    """Where the next bar begins."""
+    losses: list[Loss]
+    """What labels the bar: the largest first, at most SHOWN of them."""
+    more: int = 0
+    """Reasons that took something and are not in `losses`."""
+    more_samples: int = 0
 
 
-@dataclass(frozen=True)
-class FunnelChart:
-    """A funnel to draw."""
-
-    height: float
-    rows: list[Row]
+FUNNEL_WIDTH = 1000
+SHOWN = 8
+"""Reasons named under a bar of the funnel."""
 
 
-FUNNEL_WIDTH = 960
-BAR_LEFT, BAR_WIDTH, BAR_HEIGHT = 168, 610, 26
-_LINE = 16
-_LINE_LETTERS = 104
-_MAX_LINES = 3
-
-
-def funnel_chart(f: Funnel, exported: int | None = None) -> FunnelChart:
-    """The geometry of a funnel: what was ingested, a bar a stage, what is left."""
-    rows: list[Row] = []
-    y = 4.0
-    plain = [("ingested", f.ingested, None)]
-    plain += [(stage.name, stage.kept, stage) for stage in f.stages]
+def funnel_rows(f: Funnel, exported: int | None = None) -> list[Row]:
+    """The bars of a funnel: what was ingested, a bar a stage, what is left."""
+    rows = [_plain_row("ingested", f.ingested, f.ingested)]
+    rows += [_stage_row(stage, f.ingested) for stage in f.stages]
     if f.decided:
-        plain.append(("kept", f.kept, None))
+        rows.append(_plain_row("kept", f.kept, f.ingested))
     if exported is not None:
-        plain.append(("exported", exported, None))
-    for name, count, stage in plain:
-        segments = _segments(name, count, stage, f.ingested)
-        reasons = _reason_lines(stage) if stage else []
-        next_y = y + BAR_HEIGHT + _LINE * len(reasons) + (14 if reasons else 9)
-        kept = segments[0]
-        rows.append(
-            Row(
-                y=y,
-                name=name if len(name) <= 22 else f"{name[:21]}…",
-                count=f"{count:,}",
-                share=percent(count, f.ingested),
-                segments=segments,
-                reasons=reasons,
-                drop_x=round(kept.x + kept.width, 2),
-                drop_y=next_y,
+        rows.append(_plain_row("exported", exported, f.ingested))
+    return rows
+
+
+def _plain_row(name: str, count: int, whole: int) -> Row:
+    return Row(
+        name=name,
+        count=count,
+        share=percent(count, whole),
+        lost=0,
+        off=False,
+        segments=[_kept_segment(name, count, whole, "kept")],
+        losses=[],
+    )
+
+
+def _kept_segment(name: str, count: int, whole: int, kind: str) -> Segment:
+    width = round(count * _scale(whole), 2)
+    return Segment(x=0, width=width, kind=kind, title=f"{name}: {count:,} samples")
+
+
+def _scale(whole: int) -> float:
+    return FUNNEL_WIDTH / whole if whole else 0.0
+
+
+def _stage_row(stage: Stage, whole: int) -> Row:
+    """What the stage left, then side by side what it took away."""
+    scale = _scale(whole)
+    segments = [_kept_segment(stage.name, stage.kept, whole, "through")]
+    x = stage.kept * scale
+    losses = stage.largest()
+    for loss in losses:
+        width = loss.count * scale
+        gap = 1.0 if width > 3 else 0.0
+        kind = "quarantined" if loss.quarantined else "dropped"
+        segments.append(
+            Segment(
+                x=round(x + gap, 2),
+                width=round(max(width - gap, 1.0), 2),
+                kind=kind,
+                title=f"{loss.reason}: {loss.count:,} {kind}",
             )
         )
-        y = next_y
-    return FunnelChart(height=y, rows=rows)
-
-
-def _segments(name: str, count: int, stage: Stage | None, whole: int) -> list[Segment]:
-    scale = BAR_WIDTH / whole if whole else 0.0
-    kind = "through" if stage else "kept"
-    segments = [
-        Segment(
-            x=BAR_LEFT, width=round(count * scale, 2), kind=kind, title=f"{name}: {count:,} samples"
-        )
-    ]
-    if stage is None:
-        return segments
-    x = BAR_LEFT + count * scale
-    for loss in stage.largest():
-        width = loss.count * scale
-        kind = "quarantined" if loss.quarantined else "dropped"
-        title = f"{loss.reason}: {loss.count:,} {kind}"
-        gap = 1.0 if width > 3 else 0.0
-        shown = round(max(width - gap, 0.4), 2)
-        segments.append(Segment(x=round(x + gap, 2), width=shown, kind=kind, title=title))
         x += width
-    return segments
-
-
-def _reason_lines(stage: Stage) -> list[str]:
-    """`− 183: min_side 105, blur 17, ...` in lines that fit under a bar."""
-    losses = stage.largest()
-    if not losses:
-        return []
-    lines = [f"{_MINUS}{stage.lost:,}: "]
-    for nth, loss in enumerate(losses):
-        last = nth == len(losses) - 1
-        piece = f"{_short(loss)}{'' if last else ', '}"
-        if len(lines[-1]) + len(piece) > _LINE_LETTERS:
-            if len(lines) == _MAX_LINES:
-                rest = losses[nth:]
-                lines[-1] += f"{len(rest)} more ({sum(x.count for x in rest):,})"
-                break
-            lines.append("")
-        lines[-1] += piece
-    return lines
-
-
-_MINUS = "\N{MINUS SIGN}"
-
-
-def _short(loss: Loss) -> str:
-    reason = loss.reason if len(loss.reason) <= 40 else f"{loss.reason[:39]}…"
-    return f"{reason} {loss.count:,}"
+    return Row(
+        name=stage.name,
+        count=stage.kept,
+        share=percent(stage.kept, whole),
+        lost=stage.lost,
+        off=bool(stage.off),
+        segments=segments,
+        losses=losses[:SHOWN],
+        more=len(losses[SHOWN:]),
+        more_samples=sum(loss.count for loss in losses[SHOWN:]),
+    )

@@ -81,7 +81,9 @@ def _fates(session: DuckSession, name: str, corpus: Corpus) -> None:
         name,
         f"""
         SELECT uid, {fate} AS fate,
-               row_number() OVER (PARTITION BY uid ORDER BY {fate}, shard, row) AS nth
+               row_number() OVER (
+                   PARTITION BY uid ORDER BY {fate} <> 'kept', {fate}, shard, row
+               ) AS nth
         FROM {name}_rows
         """,
     )

@@ -36,6 +36,8 @@ class Stage:
     losses: list[Loss]
     """In the order of the recipe; rules that dropped nothing are there too."""
     notes: dict[str, int] = field(default_factory=dict)
+    off: str = ""
+    """Why the stage was switched off; empty where it ran."""
 
     @property
     def lost(self) -> int:
@@ -134,6 +136,7 @@ def _stage(summary: StageSummary, recipe: Mapping[str, Any]) -> Stage:
         kept=summary.kept,
         losses=losses,
         notes=summary.notes,
+        off=summary.off,
     )
 
 
@@ -155,3 +158,8 @@ _REASONS = {
 def error_meaning(error: str) -> str:
     """What `stage: code`, or a code alone, means."""
     return ERROR_CODES.get(error.rpartition(": ")[2], "")
+
+
+def reason_meaning(reason: str) -> str:
+    """What a drop by a stage without rules means; empty for a reason that is not known here."""
+    return _REASONS.get(reason, "")

@@ -1,7 +1,7 @@
 """Reads chosen samples and makes their thumbnails, trusting neither bytes nor text."""
 
 import base64
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +24,7 @@ MAX_MEMBER_BYTES = 64 << 20
 _NEVER = frozenset({"too_many_pixels", "too_many_scans", "crashed", "timeout", "out_of_memory"})
 """Faults of images that are not decoded again."""
 
-_LOOK = 1_000
+LOOK = 1_000
 """Characters of a caption that leave the shard."""
 
 _START_OF_SCAN = b"\xff\xda"
@@ -51,6 +51,20 @@ class Picked:
     def uid(self) -> str:
         return str(self.ledger["uid"])
 
+    @property
+    def place(self) -> Place:
+        return self.ledger["shard"], self.ledger["row"]
+
+    @property
+    def stored(self) -> tuple[int, dict[str, Any]]:
+        """Shard and member of its first image."""
+        assert self.member is not None
+        return self.ledger["shard"], self.member
+
+
+Read = Callable[[Picked], bytes]
+"""Bytes of the first image of a sample that has one."""
+
 
 def pick(corpus: Corpus, places: Iterable[Place]) -> dict[Place, Picked]:
     """The samples at `places`; each shard that holds one is read once."""
@@ -66,7 +80,7 @@ def pick(corpus: Corpus, places: Iterable[Place]) -> dict[Place, Picked]:
             read_table(corpus.store, final.path(shard)) if final else ledger_of_index(index)
         ).take(rows)
         index = index.take(rows)
-        starts = pc.utf8_slice_codeunits(index["text"], 0, _LOOK).to_pylist()
+        starts = pc.utf8_slice_codeunits(index["text"], 0, LOOK).to_pylist()
         lengths = pc.utf8_length(index["text"]).to_pylist()
         said = index.select(["width", "height", "members"]).to_pylist()
         for nth, row in enumerate(ledger.to_pylist()):
@@ -90,16 +104,15 @@ class Picture:
     why_not: str = ""
 
 
-def picture(corpus: Corpus, sample: Picked, room: int) -> Picture:
+def picture(read: Read, sample: Picked, room: int) -> Picture:
     """A thumbnail of at most `room` bytes as it stands in the page."""
-    code = sample.ledger["error"]
     if sample.member is None:
         return Picture(why_not="no image")
-    if code in _NEVER:
+    if sample.ledger["error"] in _NEVER:
         return Picture(why_not="not opened again")
     if sample.member["size"] > MAX_MEMBER_BYTES:
         return Picture(why_not="too large to show")
-    data = read_member(corpus.store, int(sample.ledger["shard"]), sample.member)
+    data = read(sample)
     try:
         if read_header(data).format == "JPEG" and data.count(_START_OF_SCAN) > MAX_SCANS:
             return Picture(why_not="not opened")
@@ -112,3 +125,8 @@ def picture(corpus: Corpus, sample: Picked, room: int) -> Picture:
     except MemoryError:
         return Picture(why_not="out of memory")
     return Picture(why_not="no room on this page")
+
+
+def reader_of(corpus: Corpus) -> Read:
+    """Reads first images out of a corpus's shards."""
+    return lambda sample: read_member(corpus.store, *sample.stored)

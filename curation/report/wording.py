@@ -11,7 +11,16 @@ CAPTION = 200
 
 _BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _EMAIL = re.compile(r"[^\s@<>]{1,64}@[^\s@<>]{1,255}")
+_MARK = "[\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff]"
+_STACK = re.compile(f"({_MARK}{{2}}){_MARK}+")
+"""Marks stacked higher than any language does, that would cover the lines around them."""
+_NO_EMAIL = "•••@•••"
 _DIGIT = re.compile(r"\d")
+_LONG_NUMBER = re.compile(r"\d(?:[ ()+./-]{0,3}\d){8,}")
+"""Nine digits and more: telephone and card numbers; a date has eight."""
+
+PERSONAL = ("email_count", "phone_count", "card_count")
+"""Measures of personal data: no digit or address of a caption dropped by them is shown."""
 
 GLOSSARY: Final[dict[str, str]] = {
     "min_side": "shorter side, pixels",
@@ -40,6 +49,7 @@ GLOSSARY: Final[dict[str, str]] = {
     "symbol_share": "share of characters that are symbols",
     "upper_share": "share of letters that are capitals",
     "url_count": "web addresses in the caption",
+    "url_share": "share of characters that are web addresses",
     "html_count": "HTML tags and entities in the caption",
     "email_count": "e-mail addresses in the caption",
     "phone_count": "telephone numbers in the caption",
@@ -71,22 +81,45 @@ def display_safe(text: str, limit: int = CAPTION) -> str:
 
     What is cut away is told by its length. The result is still text: HTML in it is not escaped.
     """
-    look = text[: 4 * limit]
+    return _cut(_clean(text[: 4 * limit]), limit, len(text), whole=len(text) <= 4 * limit)
+
+
+def shown_caption(text: str, length: int, *, personal: bool) -> str:
+    """A caption as the gallery shows it: safe to display, personal data made unreadable.
+
+    `text` is the start of a caption of `length` characters; `personal` says that it was dropped
+    for personal data, so that none of its digits are shown. Others lose what looks like an e-mail
+    address, a telephone or a card number: they may have been dropped for another reason first.
+    """
+    look = text[: 4 * CAPTION]
+    line = _clean(look)
+    line = masked(line) if personal else _LONG_NUMBER.sub(_dotted, _EMAIL.sub(_NO_EMAIL, line))
+    return _cut(line, CAPTION, length, whole=length <= len(look))
+
+
+def _clean(text: str) -> str:
     kept = [
         " " if c.isspace() else c
-        for c in look
+        for c in text
         if c.isspace()
         or (unicodedata.category(c) not in ("Cc", "Cs", "Co", "Cn") and c not in _BIDI)
     ]
-    line = " ".join("".join(kept).split())
-    if len(line) <= limit and len(text) <= len(look):
+    return " ".join(_STACK.sub(r"\1", "".join(kept)).split())
+
+
+def _cut(line: str, limit: int, length: int, *, whole: bool) -> str:
+    if len(line) <= limit and whole:
         return line
-    return f"{line[:limit].rstrip()}… ({len(text):,} characters)"
+    return f"{line[:limit].rstrip()}… ({length:,} characters)"
 
 
 def masked(text: str) -> str:
     """Digits and addresses made unreadable, for captions dropped for the personal data in them."""
-    return _DIGIT.sub("•", _EMAIL.sub("•••@•••", text))
+    return _DIGIT.sub("•", _EMAIL.sub(_NO_EMAIL, text))
+
+
+def _dotted(found: re.Match[str]) -> str:
+    return _DIGIT.sub("•", found[0])
 
 
 def number(value: float) -> str:
@@ -160,7 +193,7 @@ def settings_text(stage: Mapping[str, Any]) -> str:
     """A stage's own parameters: `distance 3, keep_best area`."""
     parts = []
     for name, value in stage.items():
-        if name in ("kind", "name", "rules"):
+        if name in ("kind", "name", "rules", "off"):
             continue
         if isinstance(value, list):
             said = ", ".join(str(v.get("name", v) if isinstance(v, dict) else v) for v in value[:8])

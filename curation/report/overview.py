@@ -1,0 +1,234 @@
+"""The first screen: what went in and came out, what to know first, where it came from."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TypedDict
+
+from curation.report.funnel import Funnel, Loss
+from curation.report.wording import byte_size, display_safe, percent, unmeasured
+from schemas.manifest import CorpusManifest, ExportManifest, Input
+
+SHOWN = 12
+"""Rows of each list before the rest is summed up."""
+LINE = 300
+"""Characters of a line that somebody else wrote."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Share:
+    """Samples that something states of itself, as a licence or a language."""
+
+    name: str
+    ingested: int | None
+    kept: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shares:
+    """The largest, and how many others there are."""
+
+    rows: list[Share]
+    others: int = 0
+    """Names that are not in `rows`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """One input."""
+
+    format: str
+    samples: int
+    kept: int | None
+    size: str
+    part: str
+    """Says how much of the source was taken, where it was not all."""
+    notes: list[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exported:
+    """What was written for training."""
+
+    samples: int
+    shards: int
+    stopped: dict[str, int]
+    """Samples stopped at export, by blocklist."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Overview:
+    """All but pictures and charts."""
+
+    family: str
+    headline: str
+    balance: str
+    warnings: list[str]
+    unmeasured: list[str]
+    lost: list[tuple[str, Loss, str]]
+    """The largest losses: stage, loss, share of what was ingested."""
+    lost_more: int
+    sources: list[Source]
+    sources_more: int
+    licenses: Shares
+    languages: Shares
+    exported: Exported | None
+    facts: list[tuple[str, str]] = field(default_factory=list)
+    """Names and hashes that say which corpus and export this is."""
+
+
+def corpus_overview(
+    manifest: CorpusManifest, sha256: str, export: ExportManifest | None, funnel: Funnel
+) -> Overview:
+    """Of a corpus, its manifest file's SHA-256, and the export made from it if there is one."""
+    names = [ref.operator for ref in manifest.layers]
+    names += [column for ref in manifest.layers for column in ref.columns]
+    licenses = {name: (ingested, kept) for name, (ingested, kept) in manifest.licenses.items()}
+    kept_of = dict(enumerate(kept for _, kept in manifest.sources))
+    sources = [_source(made, kept_of.get(n)) for n, made in enumerate(manifest.inputs)]
+    facts = [
+        ("corpus manifest, SHA-256", sha256),
+        ("ledger", manifest.ledger or "nothing decided yet"),
+        ("code version", manifest.code_version),
+        ("seed", str(manifest.seed)),
+    ]
+    if export is not None:
+        facts.append(("export", f"{export.name}-{export.fingerprint[:8]}"))
+    return Overview(
+        family=manifest.family,
+        headline=_headline(funnel),
+        balance=_balance(funnel),
+        warnings=_warnings(funnel, sources, [*manifest.warnings, *_stale(export, sha256)]),
+        unmeasured=unmeasured(names),
+        **_losses(funnel),
+        sources=sources[:SHOWN],
+        sources_more=len(sources[SHOWN:]),
+        licenses=_shares(licenses.items(), decided=funnel.decided),
+        languages=_languages(manifest.languages),
+        exported=_exported(export),
+        facts=facts,
+    )
+
+
+def export_overview(manifest: ExportManifest, sha256: str, funnel: Funnel) -> Overview:
+    """Of an export alone, whose manifest tells how its corpus came to be."""
+    operators = manifest.recipe.get("operators", {})
+    rules = [r["column"] for s in manifest.recipe.get("stages", []) for r in s.get("rules", [])]
+    licenses = {name: (ingested, kept) for name, (ingested, kept) in manifest.licenses.items()}
+    return Overview(
+        family=manifest.family,
+        headline=_headline(funnel),
+        balance=_balance(funnel),
+        warnings=_warnings(funnel, [], manifest.warnings),
+        unmeasured=unmeasured([*operators, *rules]),
+        **_losses(funnel),
+        sources=[],
+        sources_more=0,
+        licenses=_shares(licenses.items(), decided=True),
+        languages=_languages(manifest.languages),
+        exported=_exported(manifest),
+        facts=[
+            ("export", f"{manifest.name}-{manifest.fingerprint}"),
+            ("export manifest, SHA-256", sha256),
+            ("corpus manifest, SHA-256", manifest.corpus),
+            ("code version", manifest.code_version),
+            ("seed", str(manifest.seed)),
+        ],
+    )
+
+
+def _headline(funnel: Funnel) -> str:
+    if not funnel.decided:
+        return f"{funnel.ingested:,} samples ingested, nothing decided yet"
+    return f"{funnel.kept:,} of {funnel.ingested:,} samples kept"
+
+
+def _balance(funnel: Funnel) -> str:
+    kept = "kept" if funnel.decided else "undecided"
+    dropped = "dropped" if funnel.decided else "stopped by a blocklist"
+    balances = funnel.kept + funnel.dropped + funnel.quarantined == funnel.ingested
+    return (
+        f"{funnel.ingested:,} ingested {'=' if balances else '≠'} {funnel.kept:,} {kept} + "
+        f"{funnel.dropped:,} {dropped} + {funnel.quarantined:,} quarantined"
+    )
+
+
+class _Lost(TypedDict):
+    lost: list[tuple[str, Loss, str]]
+    lost_more: int
+
+
+def _losses(funnel: Funnel) -> _Lost:
+    lost = [(stage.name, loss) for stage in funnel.stages for loss in stage.largest()]
+    lost.sort(key=lambda item: -item[1].count)
+    shown = [(s, loss, percent(loss.count, funnel.ingested)) for s, loss in lost[:SHOWN]]
+    return {"lost": shown, "lost_more": len(lost[SHOWN:])}
+
+
+def _source(made: Input, kept: int | None) -> Source:
+    part = ""
+    if made.samples < made.samples_in_source:
+        part = f"{made.samples:,} of the {made.samples_in_source:,} samples it holds"
+    return Source(
+        format=made.format,
+        samples=made.samples,
+        kept=kept,
+        size=byte_size(made.bytes),
+        part=part,
+        notes=[display_safe(note, LINE) for note in made.notes[:SHOWN]],
+    )
+
+
+def _warnings(funnel: Funnel, sources: list[Source], said: list[str]) -> list[str]:
+    found = [display_safe(warning, LINE) for warning in dict.fromkeys(said)]
+    if funnel.kept + funnel.dropped + funnel.quarantined != funnel.ingested:
+        found.append("The ledger does not balance: curate verify lists what is wrong.")
+    found += _off(funnel)
+    found += [f"Input {n}: only {s.part} were taken." for n, s in enumerate(sources, 1) if s.part]
+    return found + _empty(funnel)
+
+
+def _stale(export: ExportManifest | None, sha256: str) -> list[str]:
+    if export is None:
+        return []
+    if export.corpus != sha256:
+        return ["The export beside was made before the corpus was last decided: export again."]
+    return export.warnings
+
+
+def _off(funnel: Funnel) -> list[str]:
+    stages = [stage for stage in funnel.stages if stage.off]
+    return [f"Stage {s.name} was switched off: {display_safe(s.off, LINE)}" for s in stages]
+
+
+def _empty(funnel: Funnel) -> list[str]:
+    if funnel.ingested and funnel.decided and not funnel.kept:
+        return ["Nothing is left: every sample was dropped or quarantined."]
+    return []
+
+
+def _shares(items: Iterable[tuple[str, tuple[int, int]]], *, decided: bool) -> Shares:
+    ranked = sorted(items, key=lambda item: (-item[1][0], -item[1][1], item[0]))
+    rows = [
+        Share(name=display_safe(name, 80), ingested=ingested, kept=kept if decided else None)
+        for name, (ingested, kept) in ranked[:SHOWN]
+    ]
+    return Shares(rows=rows, others=len(ranked[SHOWN:]))
+
+
+def _languages(counted: dict[str, int]) -> Shares:
+    ranked = sorted(counted.items(), key=lambda item: (-item[1], item[0]))
+    rows = [
+        Share(name=display_safe(name, 40), ingested=None, kept=kept)
+        for name, kept in ranked[:SHOWN]
+    ]
+    return Shares(rows=rows, others=len(ranked[SHOWN:]))
+
+
+def _exported(manifest: ExportManifest | None) -> Exported | None:
+    if manifest is None:
+        return None
+    return Exported(
+        samples=manifest.totals.kept,
+        shards=manifest.tables["shards"].rows,
+        stopped=manifest.blocked,
+    )

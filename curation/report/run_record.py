@@ -1,0 +1,90 @@
+"""What the newest log beside a run says of time and machine; outside the reproducible part."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageTime:
+    """One step of the command."""
+
+    stage: str
+    seconds: float | None
+    """Null where it did not end."""
+    done: int
+    """Samples it went through."""
+
+    @property
+    def rate(self) -> float | None:
+        """Samples a second."""
+        return self.done / self.seconds if self.seconds and self.done else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRecord:
+    """One command that worked on the corpus: the newest that left a log."""
+
+    command: str
+    version: str
+    host: str
+    python: str
+    cpus: int
+    started: str
+    state: str
+    seconds: float | None
+    peak_memory_bytes: int | None
+    stages: list[StageTime]
+
+    @property
+    def cpu_hours(self) -> float | None:
+        """Of all CPUs of the machine for as long as the command ran: the most it can have cost."""
+        return None if self.seconds is None else self.seconds * self.cpus / 3600
+
+
+def newest_record(path: str) -> RunRecord | None:
+    """The newest readable log of `path` (for a corpus or export in a run directory, of that run).
+
+    Null where there is none: a corpus on an object store, or one that came without its logs.
+    """
+    if "://" in path:
+        return None
+    for log in sorted(_folder(path).glob("*.json"), reverse=True):
+        try:
+            said = json.loads(log.read_text())
+            if isinstance(said, dict):
+                return _record(said)
+        except (OSError, ValueError, KeyError, TypeError):
+            continue  # half a log, or no log of ours
+    return None
+
+
+def _folder(path: str) -> Path:
+    target = Path(path).absolute()
+    if target.name in ("corpus", "export") and (target.parent / "corpus").is_dir():
+        target = target.parent
+    return target.with_name(f"{target.name}.runs")
+
+
+def _record(said: dict[str, Any]) -> RunRecord:
+    seconds, peak = said.get("seconds"), said.get("peak_memory_bytes")
+    return RunRecord(
+        command=" ".join(["curate", *map(str, said["command"])]),
+        version=str(said["version"]),
+        host=str(said["host"]),
+        python=str(said["python"]),
+        cpus=int(said["cpus"] or 1),
+        started=str(said["started"]),
+        state=str(said["state"]),
+        seconds=None if seconds is None else float(seconds),
+        peak_memory_bytes=None if peak is None else int(peak),
+        stages=[
+            StageTime(
+                stage=str(stage["stage"]),
+                seconds=None if stage["seconds"] is None else float(stage["seconds"]),
+                done=int(stage.get("done") or 0),
+            )
+            for stage in said["stages"]
+        ],
+    )
