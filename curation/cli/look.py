@@ -3,7 +3,6 @@
 import json
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import tyro
@@ -16,7 +15,7 @@ from curation.cli.run_log import latest
 from curation.cli.tables import bytes_text, duration_text, print_funnel
 from curation.core.errors import CorpusError, UsageError
 from curation.io.corpus import Corpus, Opened, open_any, open_corpus
-from curation.io.store import Store
+from curation.io.store import write_file
 from curation.pipeline.gc import collect, garbage
 from curation.report.diff import changes, moved
 from curation.report.inspect import image_bytes, is_blocked, sample, summary
@@ -53,9 +52,7 @@ class Inspect:
         known = sample(opened.corpus, self.sample)
         if self.image:
             _, data = image_bytes(opened.corpus, known[0])
-            folder, name = str(Path(self.image).parent), Path(self.image).name
-            Store(folder).write(name, data)
-            Store(folder).remove(".tmp")
+            write_file(self.image, data)
         if self.json:
             print(json.dumps(known, indent=1, sort_keys=True, default=str))
             return 0

@@ -3,21 +3,13 @@
 import json
 from collections.abc import Sequence
 
+from curation.core.risks import unmeasured
 from curation.io.store import Store
 from schemas.manifest import CorpusManifest, ExportManifest, StageSummary
 from schemas.sample import dataset_features
 
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"),
           (10_000_000, "1M<n<10M"), (100_000_000, "10M<n<100M"), (10**9, "100M<n<1B"))  # fmt: skip
-
-RISKS = {
-    "clip_score": "whether image and caption belong together (no CLIP score)",
-    "nsfw_score": "NSFW content",
-    "watermark_score": "watermarks",
-    "aesthetic_score": "aesthetic quality",
-    "face_count": "faces and other personal data in images",
-}
-"""Measures by name, and what nobody looked at where they are missing."""
 
 
 def write_card(store: Store, manifest: ExportManifest, corpus: CorpusManifest) -> None:
@@ -91,8 +83,8 @@ def _body(manifest: ExportManifest, corpus: CorpusManifest) -> str:
 
 def not_measured(corpus: CorpusManifest) -> list[str]:
     """What no layer of the corpus says anything about."""
-    columns = {column for layer in corpus.layers for column in layer.columns}
-    return [f"{text}: not measured" for name, text in RISKS.items() if name not in columns]
+    names = [name for layer in corpus.layers for name in (layer.operator, *layer.columns)]
+    return [f"{text}: not measured" for text in unmeasured(names)]
 
 
 def _blocked(manifest: ExportManifest) -> list[str]:

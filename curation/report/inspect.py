@@ -1,14 +1,15 @@
 """Looks at a corpus: what is in it, and everything known about one sample."""
 
+import hashlib
 from collections.abc import Iterator
 from typing import Any
 
-from curation.core.corpus import Layer, StageLedger, index_path, tar_path
+from curation.core.corpus import MANIFEST, Layer, StageLedger, index_path, tar_path
 from curation.core.errors import CorpusError
 from curation.core.fingerprint import plain
-from curation.core.manifest import manifest_sha256
 from curation.io.corpus import Corpus, Opened, ShardRef, shard_refs
 from curation.io.media import read_member
+from curation.io.store import Store
 from curation.io.tables import read_table
 
 
@@ -19,17 +20,22 @@ def summary(opened: Opened) -> dict[str, Any]:
         manifest = opened.corpus.manifest
         said["corpus"] = {
             **plain(manifest),
-            "manifest_sha256": manifest_sha256(manifest),
+            "manifest_sha256": _sha256(opened.corpus.store),
             "shards": [plain(shard) for shard in opened.corpus.shards],
         }
     if opened.export is not None:
         store, exported = opened.export
         said["export"] = {
             **plain(exported),
-            "manifest_sha256": manifest_sha256(exported),
+            "manifest_sha256": _sha256(store),
             "shards": [plain(shard) for shard in shard_refs(store, exported)],
         }
     return said
+
+
+def _sha256(store: Store) -> str:
+    """What names a corpus or export: the hash of its manifest file."""
+    return hashlib.sha256(store.read(MANIFEST)).hexdigest()
 
 
 def find(corpus: Corpus, uid: str) -> Iterator[tuple[ShardRef, dict[str, Any]]]:

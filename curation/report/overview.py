@@ -4,8 +4,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TypedDict
 
+from curation.core.risks import unmeasured
 from curation.report.funnel import Funnel, Loss
-from curation.report.wording import byte_size, display_safe, percent, unmeasured
+from curation.report.wording import byte_size, display_safe, percent
 from schemas.manifest import CorpusManifest, ExportManifest, Input
 
 SHOWN = 12

@@ -4,7 +4,6 @@ The page of a corpus is the same, byte for byte, wherever and whenever it is mad
 that quotes the run log, marked as such, tells of a machine and a clock.
 """
 
-import contextlib
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from curation.core.corpus import MANIFEST
 from curation.core.errors import UsageError
 from curation.io.corpus import Corpus, Opened, open_any
-from curation.io.store import TEMPORARY, Store
+from curation.io.store import Store, write_file
 from curation.report.axis import Limit
 from curation.report.chart import FUNNEL_WIDTH, WIDTH, HistogramChart, funnel_rows, histogram_chart
 from curation.report.funnel import Funnel, funnel, undecided_funnel
@@ -37,12 +36,7 @@ def write_report(path: str, out: str) -> None:
     if not out or out.endswith("/") or ("://" not in out and Path(out).is_dir()):
         raise UsageError(f"{out or '--out'}: a folder; --out takes the name of a file")
     page = render(open_any(path), newest_record(path))
-    folder, _, name = out.rpartition("/")
-    store = Store(folder or ("/" if out.startswith("/") else "."))
-    store.write(name, page.encode())
-    if store.is_local:
-        with contextlib.suppress(OSError):  # another command may be writing in this folder
-            store.local(TEMPORARY).rmdir()
+    write_file(out, page.encode())
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -59,22 +59,6 @@ GLOSSARY: Final[dict[str, str]] = {
 }
 """What a measure means, in a few words; a measure that is not here is shown by its name alone."""
 
-_UNMEASURED: Final[dict[str, tuple[str, ...]]] = {
-    "NSFW and other unsafe content": ("nsfw", "unsafe", "safety"),
-    "aesthetic quality": ("aesthetic",),
-    "watermarks": ("watermark",),
-    "whether caption and image agree (CLIP score)": ("clip", "similarity", "itm"),
-    "faces and other personal data in the pixels": ("face", "people"),
-    "toxic language": ("toxic",),
-}
-"""What readers of a report ask for, and words in the name of a column that measures it."""
-
-
-def unmeasured(names: list[str]) -> list[str]:
-    """What no operator measured, given the names of operators and of all measured columns."""
-    said = " ".join(names).lower()
-    return [what for what, words in _UNMEASURED.items() if not any(w in said for w in words)]
-
 
 def display_safe(text: str, limit: int = CAPTION) -> str:
     """One line of at most `limit` characters without control and direction characters.

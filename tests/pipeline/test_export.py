@@ -278,7 +278,7 @@ def test_the_card_tells_sources_licences_drops_and_what_nobody_measured(done):
     for words in (
         "CC BY 4.0",
         "| heuristics | 60 | 60 |",
-        "NSFW content: not measured",
+        "NSFW and other unsafe content: not measured",
         "## Sources",
     ):
         assert words in card

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from curation.core.risks import unmeasured
 from curation.report.wording import (
     GLOSSARY,
     apart,
@@ -18,7 +19,6 @@ from curation.report.wording import (
     rule_text,
     settings_text,
     shown_caption,
-    unmeasured,
     verdict_text,
 )
 from jobs.image_text import recipe
