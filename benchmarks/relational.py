@@ -42,7 +42,10 @@ def _hex(numbers: np.ndarray, width: int) -> pa.Array:
     )
 
 
-def _shard(store: Store, number: int, rows: int) -> tuple[dict[str, object], dict[str, pa.Array]]:
+def index_shard(
+    store: Store, number: int, rows: int
+) -> tuple[dict[str, object], dict[str, pa.Array]]:
+    """Writes the index of a shard; returns its row of the shard table, and what is measured."""
     rng = np.random.default_rng([7, number])
     content = rng.integers(0, 1 << 63, (rows, 8), dtype=np.int64).astype(np.uint64)
     twins = rng.random(rows) < 0.02  # the same content as a row of an earlier shard
@@ -116,7 +119,7 @@ def generate(folder: Path, rows: int) -> tuple[Corpus, list[LayerRef]]:
     layers = layers_of(operators)
     table_rows = []
     for number in range(rows // SHARD_ROWS):
-        row, measured = _shard(store, number, SHARD_ROWS)
+        row, measured = index_shard(store, number, SHARD_ROWS)
         table_rows.append(row)
         for operator in operators:
             schema = layer_schema(operator)
@@ -125,6 +128,19 @@ def generate(folder: Path, rows: int) -> tuple[Corpus, list[LayerRef]]:
             columns = [c.cast(f.type) for c, f in zip(columns, schema, strict=True)]
             table = pa.Table.from_arrays(columns, schema=schema)
             write_table(store, layers[operator.name].path(number), table, schema, footer)
+    corpus = close(folder, table_rows)
+    refs = [
+        LayerRef(operator=o.name, fingerprint=layers[o.name].fingerprint, parameters={},
+                 libraries={}, columns=o.provides.names, errors={})
+        for o in operators
+    ]  # fmt: skip
+    return corpus, refs
+
+
+def close(folder: Path, table_rows: list[dict[str, object]]) -> Corpus:
+    """Writes the shard table and the manifest of generated shards."""
+    store = Store(str(folder))
+    rows = SHARD_ROWS * len(table_rows)
     table = pa.Table.from_pylist(table_rows, SHARDS)
     sha256 = write_table(store, "tables/shards.parquet", table, SHARDS, {})
     ref = TableRef(path="tables/shards.parquet", sha256=sha256, rows=table.num_rows)
@@ -140,15 +156,10 @@ def generate(folder: Path, rows: int) -> tuple[Corpus, list[LayerRef]]:
         totals=Totals(ingested=rows, kept=rows, dropped=0, quarantined=0),
     )
     store.write("manifest.json", encode_manifest(manifest))
-    refs = [
-        LayerRef(operator=o.name, fingerprint=layers[o.name].fingerprint, parameters={},
-                 libraries={}, columns=o.provides.names, errors={})
-        for o in operators
-    ]  # fmt: skip
-    return open_corpus(str(folder)), refs
+    return open_corpus(str(folder))
 
 
-class _Stopwatch:
+class Stopwatch:
     """A progress that times each stage."""
 
     def __init__(self) -> None:
@@ -161,7 +172,7 @@ class _Stopwatch:
 
 
 class _Timed:
-    def __init__(self, watch: _Stopwatch, label: str) -> None:
+    def __init__(self, watch: Stopwatch, label: str) -> None:
         self._watch, self._label = watch, label
 
     def __enter__(self) -> "_Timed":
@@ -179,7 +190,7 @@ def timed(rows: int, workers: int = 2, memory: str = "4GB") -> tuple[float, int,
     folder = Path(tempfile.mkdtemp(prefix="bench-relational-"))
     try:
         corpus, refs = generate(folder / "corpus", rows)
-        watch = _Stopwatch()
+        watch = Stopwatch()
         with (
             LocalEngine(workers=workers, memory=memory, scratch=folder / "scratch") as engine,
             PeakMemory() as peak,

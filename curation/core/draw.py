@@ -8,8 +8,11 @@ import hashlib
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 Words = npt.NDArray[np.uint64]
+
+UID_CHARACTERS = 32
 
 
 def _mix(words: Words) -> Words:
@@ -29,6 +32,22 @@ def words(seed: int, purpose: str, *ids: npt.ArrayLike) -> Words:
     for part in ids:
         state = _mix(state ^ np.asarray(part).astype(np.uint64))
     return state
+
+
+def uid_words(uids: pa.ChunkedArray | pa.StringArray) -> tuple[Words, Words]:
+    """The first and second 64 bits of uids (32 lower-case hex characters each, none null)."""
+    if isinstance(uids, pa.ChunkedArray):
+        uids = uids.combine_chunks()
+    _, offsets, text = uids.buffers()
+    if not len(uids) or text is None:
+        return np.zeros(0, np.uint64), np.zeros(0, np.uint64)
+    ends = np.frombuffer(offsets, np.int32)[uids.offset : uids.offset + len(uids) + 1]
+    if uids.null_count or (np.diff(ends) != UID_CHARACTERS).any():
+        raise ValueError(f"a uid has {UID_CHARACTERS} characters")
+    digits = np.frombuffer(text, np.uint8)[ends[0] : ends[-1]]
+    nibbles = (digits & 15) + (digits >> 6) * 9  # 0-9 are 0x30 on, a-f 0x61 on
+    halves = ((nibbles[0::2] << 4) | nibbles[1::2]).view(">u8").reshape(-1, 2).astype(np.uint64)
+    return np.ascontiguousarray(halves[:, 0]), np.ascontiguousarray(halves[:, 1])
 
 
 def order_keys(seed: int, purpose: str, *ids: npt.ArrayLike) -> npt.NDArray[np.int64]:
