@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
 DEMO := demo-out
+NATIVE := $(wildcard curation/operators/text/_ngrams*.[ch])
 
 .PHONY: setup demo test check bench constraints clean
 
@@ -14,7 +15,7 @@ $(UV):
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check "uv>=0.9"
 
-$(VENV)/.ready: pyproject.toml constraints.txt | $(UV)
+$(VENV)/.ready: pyproject.toml constraints.txt $(NATIVE) | $(UV)
 	@echo "== installing curation and its pinned dependencies (constraints.txt)"
 	VIRTUAL_ENV=$(VENV) $(UV) pip install --compile-bytecode --constraint constraints.txt --editable .
 	@touch $@

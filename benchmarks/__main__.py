@@ -6,7 +6,9 @@ import time
 
 from benchmarks.figure import machine
 
-NAMES = ("probe", "pixels", "relational", "export", "run", "kills")
+NAMES = (
+    "probe", "pixels", "concepts", "relational", "balance", "semantic", "export", "run", "kills",
+)  # fmt: skip
 
 
 def main(names: list[str]) -> int:

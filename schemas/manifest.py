@@ -60,6 +60,8 @@ class LayerRef:
     """What it provides."""
     errors: dict[str, int]
     """Rows it could not read, by error code."""
+    identity: dict[str, str] = field(default_factory=dict)
+    """Of a model operator: hash of its weights, device class, dtype."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +84,38 @@ class StageSummary:
     """Tables that explain its decisions, beside its ledger."""
     off: str = ""
     """Why the stage was switched off; empty where it ran."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """How well a CLIP model tells true pairs of this corpus from shuffled ones."""
+
+    fingerprint: str
+    """Of the layer with its scores."""
+    model: str
+    """Name and pretrained tag, as `ViT-B-32 laion2b_s34b_b79k`."""
+    seed: int
+    """Of the pairs drawn and of their derangement."""
+    pairs: int
+    """True pairs scored."""
+    shuffled: int
+    """Pairs of an image with another sample's caption; equal captions are left out."""
+    auc: float
+    """Chance that a true pair scores above a shuffled one, 0-1; ties count half."""
+    threshold: float
+    """The 99th percentile of shuffled pairs: what the corpus itself suggests."""
+    share_above: float
+    """Share of true pairs above it; by chance 0.01."""
+    share_above_low: float
+    """Lower end of its 95% interval (Wilson); the guard asks for at least 0.10."""
+    passed: bool
+    """Whether the model may judge this corpus."""
+    edges: list[float]
+    """Bin edges of both histograms, cosine."""
+    true_counts: list[int]
+    """True pairs by bin."""
+    shuffled_counts: list[int]
+    """Shuffled pairs by bin."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,6 +157,8 @@ class CorpusManifest:
     """Samples ingested and kept of each input, in the order of `inputs`."""
     languages: dict[str, int] = field(default_factory=dict)
     """Samples kept by detected language."""
+    calibration: Calibration | None = None
+    """Of the recipe's CLIP; null where it has none or there were too few pairs."""
     warnings: list[str] = field(default_factory=list)
     """What a reader must know before using the corpus."""
 

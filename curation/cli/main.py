@@ -13,7 +13,7 @@ EPILOG = "Exit codes: 0 well, 1 a failed run or check, 2 a command that means no
 
 def commands() -> dict[str, Any]:
     """Commands by name."""
-    from curation.cli import ingest, look, stages
+    from curation.cli import concepts, ingest, look, stages
     from curation.cli.report import Report
 
     return {
@@ -24,6 +24,7 @@ def commands() -> dict[str, Any]:
         "dedup": stages.Dedup,
         "decide": stages.Deciding,
         "export": stages.Export,
+        "concepts": concepts.Concepts,
         "status": look.Status,
         "inspect": look.Inspect,
         "verify": look.Verify,

@@ -31,7 +31,7 @@ _SHAPES = {
     "uid": re.compile(r"[0-9a-f]{32}"),
     "phash": re.compile(r"[0-9a-f]{16}(?:/[0-9]{1,2})?"),
     "url": re.compile(r"[a-z][a-z0-9+.-]*://\S+", re.IGNORECASE),
-    "domain": re.compile(r"(?:[^\s/:@.]+\.)*[^\s/:@.]+"),
+    "domain": re.compile(r"(?:[^\s/:@.]+\.)*[^\s/:@.]+\.?"),
 }
 
 
@@ -97,7 +97,7 @@ def _entry(text: str) -> Entry | None:
     if not colon or kind not in _SHAPES:
         value = text
         kind = next((k for k, shape in _SHAPES.items() if shape.fullmatch(_lower(k, text))), "")
-        if kind == "domain" and "." not in text:
+        if kind == "domain" and "." not in text.rstrip("."):
             return None
     value = _lower(kind, value.strip())
     if not kind or not _SHAPES[kind].fullmatch(value):

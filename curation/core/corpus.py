@@ -34,6 +34,11 @@ class Layer:
     def path(self, shard: int) -> str:
         return f"{self.folder}/{shard_name(shard)}.parquet"
 
+    @property
+    def fitted(self) -> str:
+        """What an operator that is fitted to the corpus works with."""
+        return f"{self.folder}/_fitted.bin"
+
     def done(self, shards_sha256: str) -> str:
         """Says that the layer is whole for the shards of that table."""
         return f"{self.folder}/_done-{shards_sha256[:16]}.json"
@@ -60,6 +65,15 @@ class StageLedger:
     @property
     def done(self) -> str:
         return f"{self.folder}/_done.json"
+
+
+def benchmark_path(sha256: str) -> str:
+    """Features of a benchmark that the corpus was held against, named by the hash of the file."""
+    return f"tables/{BENCHMARK}{sha256}.parquet"
+
+
+BENCHMARK = "benchmark-"
+"""How names of benchmarks' features begin."""
 
 
 def tar_path(shard: int) -> str:

@@ -59,6 +59,7 @@ ERROR_CODES: Final[dict[str, str]] = {
     "truncated_image": "the image data ends early",
     "too_many_pixels": "more pixels than image_pixels.max_pixels (a decompression bomb)",
     "too_many_scans": "a progressive JPEG with more scans than any encoder writes (a bomb)",
+    "not_finite": "the model gave no finite number for this record",
     "crashed": "the decoder crashed on this record",
     "timeout": "the operator did not finish this record in time",
     "out_of_memory": "the operator ran out of memory on this record",

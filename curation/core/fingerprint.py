@@ -5,10 +5,12 @@ fingerprints of what was read. Never a clock, a path, a host or the order of a d
 """
 
 import dataclasses
+import functools
 import hashlib
 import importlib.metadata
 import json
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from curation.core.operator import Operator
@@ -70,12 +72,27 @@ def library_versions(distributions: Iterable[str]) -> dict[str, str]:
 
 def operator_fingerprint(operator: Operator, reads: Mapping[str, str]) -> str:
     """Fingerprint of an operator's layer; `reads` are the fingerprints of layers it requires."""
-    return digest(
-        {
-            "operator": operator.name,
-            "version": operator.version,
-            "parameters": operator,
-            "libraries": library_versions(operator.libraries),
-            "reads": reads,
-        }
-    )
+    parts: dict[str, object] = {
+        "operator": operator.name,
+        "version": operator.version,
+        "parameters": operator,
+        "libraries": library_versions(operator.libraries),
+        "reads": reads,
+    }
+    identity = operator.identity()
+    return digest({**parts, "identity": identity} if identity else parts)
+
+
+def file_sha256(path: str) -> str:
+    """SHA-256 of a file, read once a process for as long as its size and time stay the same.
+
+    Raises OSError where it cannot be read.
+    """
+    stat = Path(path).stat()
+    return _file_sha256(str(Path(path).resolve()), stat.st_size, stat.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=64)
+def _file_sha256(path: str, size: int, mtime_ns: int) -> str:
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

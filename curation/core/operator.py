@@ -6,7 +6,7 @@ can be hashed, sent to a worker and compared.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -36,6 +36,19 @@ class Operator(ABC):
     """Distributions whose version changes the values; they enter the fingerprint."""
 
     @property
+    def threads(self) -> int:
+        """Threads that one batch of a model operator is computed with, a field of it; 0 of others.
+
+        The engine runs fewer processes accordingly. Part of the fingerprint: another number sums
+        in another order.
+        """
+        return 0
+
+    def identity(self) -> Mapping[str, str]:
+        """What decides the values beside fields and libraries: hash of weights, device, dtype."""
+        return {}
+
+    @property
     @abstractmethod
     def requires(self) -> pa.Schema:
         """Columns of the index, `image`, or columns that another operator provides."""
@@ -48,6 +61,32 @@ class Operator(ABC):
     @abstractmethod
     def open(self) -> BatchFn:
         """Called once a worker: loads what is heavy and returns the function for its batches."""
+
+
+class FittedOperator(Operator):
+    """An operator that is fitted to the whole corpus, once, before its batches are measured.
+
+    Its layer holds for the very shards that it was fitted to: a corpus that grew is fitted again.
+    """
+
+    @abstractmethod
+    def drawn(self, batch: pa.RecordBatch, rows: int) -> pa.BooleanArray:
+        """Which rows of a batch (uid and the required columns) `fit` looks at.
+
+        Each is decided by itself alone and the number of `rows` of the corpus; what is drawn must
+        fit in memory.
+        """
+
+    @abstractmethod
+    def fit(self, sample: pa.Table, rows: int) -> bytes:
+        """What `fitted` works with, made of the required columns of drawn rows, in their order."""
+
+    @abstractmethod
+    def fitted(self, data: bytes) -> BatchFn:
+        """Takes the place of `open`: `data` is what `fit` made."""
+
+    def open(self) -> BatchFn:
+        raise TypeError(f"{self.name} opens with what it was fitted to")
 
 
 def append(

@@ -2,9 +2,11 @@
 
     python -m curation.demo --out demo-out
     python -m curation.demo generate --out DIR --pairs 50000
+    python -m curation.demo train-clip --out DIR
 
 The first makes `source` and `truth.parquet` under --out, runs the product's own commands on the
-source, writes `report.html` and prints what was caught. The second only makes a corpus.
+source, writes `report.html` and prints what was caught. The second only makes a corpus, the third
+the small CLIP that is shipped in `curation/models/demo_clip`.
 """
 
 import os
@@ -17,10 +19,12 @@ from pathlib import Path
 import tyro
 from rich.console import Console
 
-from curation.core.errors import CurationError, RunError
+from curation.core.errors import CurationError, RunError, UsageError
 from curation.demo.generate import PAIRS, SEED, Plan, generate
 from curation.demo.score import score
 from curation.demo.show import Shown, print_score
+from curation.demo.train_clip import HELD_OUT, TRAIN_SEED, Training, train_clip
+from curation.demo.train_clip import PAIRS as TRAINING_PAIRS
 from curation.engines.local import LocalEngine
 
 
@@ -73,6 +77,35 @@ class Demo(Generate):
         return 0
 
 
+@dataclass(frozen=True, kw_only=True)
+class TrainClip:
+    """Train the small CLIP on clean demo pairs, and say what it can tell apart."""
+
+    out: str
+    """Folder of the model, in open_clip's layout."""
+    pairs: int = TRAINING_PAIRS
+    """Pairs drawn for it."""
+    seed: int = TRAIN_SEED
+    """Of the pairs; the held-out ones are of the seed after it."""
+    workers: int = os.cpu_count() or 1
+    """Processes that draw pairs."""
+
+    def run(self) -> int:
+        if self.pairs < 1:
+            raise UsageError(f"--pairs must be at least 1, got {self.pairs}")
+        training = Training(pairs=self.pairs, seed=self.seed)
+        with LocalEngine(workers=max(0, self.workers)) as engine:
+            metrics = train_clip(Path(self.out), training, engine, Shown())
+        held_out = metrics["held_out"]
+        print(f"{self.out}: {metrics['bytes'] / 1e6:.1f} MB, {metrics['words']:,} words")
+        print("AUC of true captions, held out (0.5 is a guess), against")
+        for name, value in held_out.items():
+            if not name.endswith("_pairs"):
+                count = held_out.get(f"{name}_pairs", HELD_OUT)
+                print(f"  {name.replace('_', ' '):<17} {value:.3f}  ({count:,} pairs)")
+        return 0
+
+
 def _step(line: str) -> None:
     print(f"== {line}", file=sys.stderr, flush=True)
 
@@ -87,9 +120,11 @@ def _curate(*arguments: str) -> None:
 
 def main(arguments: list[str]) -> int:
     """Runs one command; returns its exit code."""
-    command: Generate
+    command: Generate | TrainClip
     if arguments[:1] == ["generate"]:
         command = tyro.cli(Generate, prog="curation.demo generate", args=arguments[1:])
+    elif arguments[:1] == ["train-clip"]:
+        command = tyro.cli(TrainClip, prog="curation.demo train-clip", args=arguments[1:])
     else:
         command = tyro.cli(Demo, prog="curation.demo", args=arguments)
     try:

@@ -54,6 +54,8 @@ class LocalEngine:
     scratch: Path | None = None
     """Folder for spilled tables; the system's temporary folder by default."""
     _pool: ProcessPoolExecutor | None = None
+    _threads: int = 0
+    """That tasks of the pool compute with; 0 where they hold no model."""
 
     def __enter__(self) -> "LocalEngine":
         return self
@@ -71,8 +73,14 @@ class LocalEngine:
         if self._pool is None:
             os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # workers share the cores already
             context = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(self.workers, context, _worker_start, (os.getpid(),))
+            self._pool = ProcessPoolExecutor(
+                self._processes, context, _worker_start, (os.getpid(),)
+            )
         return self._pool
+
+    @property
+    def _processes(self) -> int:
+        return max(1, self.workers // max(1, self._threads))
 
     def map(
         self,
@@ -80,8 +88,13 @@ class LocalEngine:
         items: Iterable[Item],
         *,
         on_crash: Callable[[Item, Callable[..., bool]], Item] | None = None,
+        threads: int = 0,
     ) -> Iterator[Result]:
         """Results of `task` in the order they are ready; items are taken as workers get free.
+
+        A task that computes with `threads` threads of its own runs in as many processes as that
+        leaves room for among `workers`. Tasks that hold models (`threads` above 0) have a pool to
+        themselves: the one before is ended, and its memory free.
 
         Where a worker dies, the items in flight are run again one by one. `on_crash(item,
         survives)` then gives a milder item for the one that kills: `survives(function, *args)`
@@ -90,12 +103,15 @@ class LocalEngine:
         if self.workers == 0:
             yield from map(task, items)
             return
+        if threads != self._threads:
+            self.close()
+            self._threads = threads
         todo = iter(items)
         suspects: deque[Item] = deque()
         flying: dict[Future[Result], Item] = {}
         while True:
             try:
-                while not suspects and len(flying) < self.workers * (1 + _AHEAD):
+                while not suspects and len(flying) < self._processes * (1 + _AHEAD):
                     item = next(todo, _END)
                     if item is _END:
                         break

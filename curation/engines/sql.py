@@ -17,9 +17,10 @@ class DuckSession:
     """One step's tables in a database file that spills beside itself."""
 
     def __init__(self, folder: Path, *, threads: int, memory: str) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
-        self._db = duckdb.connect(str(folder / "step.duckdb"))
+        with _translated():
+            folder.mkdir(parents=True, exist_ok=True)
+            self._db = duckdb.connect(str(folder / "step.duckdb"))
         self._db.execute(f"SET threads = {int(threads)}")
         self._db.execute("SET memory_limit = ?", [memory])
         self._db.execute("SET temp_directory = ?", [str(folder / "spill")])
@@ -43,7 +44,8 @@ class DuckSession:
             self._run(f"DROP TABLE IF EXISTS {table}")
 
     def scalar(self, query: str) -> Any:
-        rows = self._run(query).fetchall()
+        with _translated():
+            rows = self._db.execute(query).fetchall()
         return rows[0][0] if rows else None
 
     def load(self, table: str, data: pa.Table) -> None:
@@ -54,11 +56,11 @@ class DuckSession:
     def apply(
         self, table: str, query: str, function: Callable[[pa.Table], pa.Table], schema: pa.Schema
     ) -> None:
-        result = function(self._query(query).to_arrow_table())
-        self.load(table, result.cast(schema))
+        self.load(table, function(self.rows(query)).cast(schema))
 
     def rows(self, query: str) -> pa.Table:
-        return self._query(query).to_arrow_table()
+        with _translated():  # a query runs only here, as its rows are asked for
+            return self._db.sql(query).to_arrow_table()
 
     def map(
         self, table: str, query: str, function: Callable[[pa.Table], pa.Table], schema: pa.Schema
@@ -92,18 +94,15 @@ class DuckSession:
 
     def stream(self, query: str, rows: int = 65_536) -> Iterator[pa.RecordBatch]:
         """The result of a query, a batch at a time."""
-        yield from self._query(query).to_arrow_reader(rows)
+        with _translated():
+            yield from self._db.sql(query).to_arrow_reader(rows)
 
     def close(self) -> None:
         self._db.close()
 
-    def _run(self, statement: str) -> Any:
+    def _run(self, statement: str) -> None:
         with _translated():
-            return self._db.execute(statement)
-
-    def _query(self, query: str) -> Any:
-        with _translated():
-            return self._db.sql(query)
+            self._db.execute(statement)
 
 
 def _grouped(stream: Iterator[pa.RecordBatch], key: str) -> Iterator[pa.Table]:
@@ -130,8 +129,14 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except duckdb.OutOfMemoryException as error:
+        if "max_temp_directory_size" in str(error):  # what DuckDB makes of a disk that gets full
+            raise StorageError("scratch space of a relational step is full") from error
         raise RunError(
-            f"a relational step needs more memory than --memory allows ({error})"
+            f"a relational step needs more memory than --memory allows ({_first_line(error)})"
         ) from error
-    except duckdb.IOException as error:
-        raise StorageError(f"scratch space of a relational step: {error}") from error
+    except (duckdb.IOException, OSError) as error:
+        raise StorageError(f"scratch space of a relational step: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]

@@ -12,24 +12,26 @@ VERSION = 1
 
 def text_segment(text: str, *, loss: bool) -> Segment:
     """Words, learnt or only read."""
-    return {**_EMPTY, "type": "text", "text": text, "loss": loss}
+    return {**_blank(), "type": "text", "text": text, "loss": loss}
 
 
 def image_segment(member: str, width: int, height: int) -> Segment:
     """An image by its tar member; sides in pixels after EXIF orientation."""
-    return {**_EMPTY, "type": "image", "member": member, "width": width, "height": height}
+    return {**_blank(), "type": "image", "member": member, "width": width, "height": height}
 
 
-_EMPTY: Segment = {
-    "type": "text",
-    "text": "",
-    "loss": False,
-    "member": "",
-    "width": 0,
-    "height": 0,
-    "box": [],
-    "timestamps": [],
-}
+def _blank() -> Segment:
+    """Every key of a segment, with nothing in it."""
+    return {
+        "type": "text",
+        "text": "",
+        "loss": False,
+        "member": "",
+        "width": 0,
+        "height": 0,
+        "box": [],
+        "timestamps": [],
+    }
 
 
 def assemble(row: dict[str, Any]) -> tuple[Sample, list[tuple[str, dict[str, Any]]]]:

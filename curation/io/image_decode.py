@@ -53,6 +53,29 @@ def reduced_luma(data: bytes, header: ImageHeader, max_pixels: int) -> Image.Ima
         raise DecodeError(_code(error)) from error
 
 
+def whole_image(data: bytes, header: ImageHeader, max_pixels: int) -> Image.Image:
+    """The first frame at its full size after EXIF orientation, in its own mode.
+
+    Modes of more than 8 bits a channel become "L", which Pillow would clip to white. For threads:
+    Pillow's warnings are the caller's to silence. Raises DecodeError as `reduced_luma` does.
+    """
+    _refuse_bombs(data, header, max_pixels)
+    try:
+        with Image.open(io.BytesIO(data), formats=PILLOW_FORMATS) as image:
+            if image.width * image.height > max_pixels:
+                raise DecodeError("too_many_pixels")
+            image.load()
+            return _upright(to_luma(image) if image.mode.startswith("I") else image, header)
+    except DecodeError:
+        raise
+    except MemoryError as error:
+        raise DecodeError("out_of_memory") from error
+    except Image.DecompressionBombError as error:
+        raise DecodeError("too_many_pixels") from error
+    except PILLOW_FAULTS as error:
+        raise DecodeError(_code(error)) from error
+
+
 def _refuse_bombs(data: bytes, header: ImageHeader, max_pixels: int) -> None:
     if header.pixels > max_pixels:
         raise DecodeError("too_many_pixels")

@@ -93,7 +93,7 @@ def read_header(data: bytes) -> ImageHeader:
             found = None
         if found is not None and found.width > 0 and found.height > 0:
             return found
-    return _with_pillow(data)
+    return _with_pillow(data[:_PILLOW_JPEG] if kind == "JPEG" else data)
 
 
 def sniff(data: bytes) -> str | None:
@@ -171,6 +171,13 @@ def _oriented(
     return ImageHeader(kind, width, height, mode, frames, orientation)
 
 
+_PILLOW_JPEG = 1 << 20
+"""Bytes within which a JPEG that the walker refuses must show its frame: Pillow searches for it
+byte by byte, a second for each megabyte."""
+
+_MAX_SEGMENTS = 65_536
+"""Segments and fill bytes before the first scan; real files have under five thousand."""
+
 _SOF = frozenset((*range(0xC0, 0xC4), *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0)))
 _JPEG_MODES = {1: "L", 3: "RGB", 4: "CMYK"}
 
@@ -179,7 +186,11 @@ def _jpeg(data: bytes) -> ImageHeader | None:
     position, end = 2, len(data)
     frame: tuple[int, int, str] | None = None
     orientation: int | None = None
+    steps = 0
     while position + 4 <= end and data[position] == 0xFF:
+        steps += 1
+        if steps > _MAX_SEGMENTS:
+            raise ImageError("corrupt_image")
         marker = data[position + 1]
         if marker == 0xFF:  # fill byte
             position += 1

@@ -26,8 +26,8 @@ def index_columns(index: pa.Table) -> pa.Table:
 def batches(store: Store, shard: int, *, images: bool) -> Iterator[pa.RecordBatch]:
     """The shard's rows in order, with their first image's bytes where `images` is asked for.
 
-    A batch holds at most 64 MB of images and 1,024 rows. Rows that ingest could not read, or that
-    a blocklist stopped, have a null image.
+    A batch spans at most 64 MB of the shard (or one image) and 1,024 rows. Rows that ingest could
+    not read, or that a blocklist stopped, have a null image.
     """
     index = read_table(store, index_path(shard))
     columns = index_columns(index).combine_chunks()
@@ -53,13 +53,15 @@ def batches(store: Store, shard: int, *, images: bool) -> Iterator[pa.RecordBatc
 
 
 def _runs(members: list[Any], bad: list[bool]) -> Iterator[tuple[int, int]]:
-    start = total = 0
-    for row, parts in enumerate(members):
-        size = parts[0]["size"] if parts and not bad[row] else 0
-        if row > start and (total + size > BATCH_BYTES or row - start >= BATCH_ROWS):
+    start, low = 0, -1
+    for row, (parts, skip) in enumerate(zip(members, bad, strict=True)):
+        image = parts[0] if parts and not skip else None
+        wide = image and low >= 0 and image["offset"] + image["size"] - low > BATCH_BYTES
+        if row > start and (wide or row - start >= BATCH_ROWS):
             yield start, row
-            start, total = row, 0
-        total += size
+            start, low = row, -1
+        if image and low < 0:
+            low = image["offset"]
     if start < len(members):
         yield start, len(members)
 
@@ -78,7 +80,7 @@ def _read(file: IO[bytes], members: list[Any], bad: list[bool], *, seek: bool) -
     data = pa.allocate_buffer(int(ends[-1]))
     there = [(member, int(end)) for member, end in zip(wanted, ends, strict=False) if member]
     if there:
-        view = memoryview(data)
+        view = memoryview(data).cast("B")  # Arrow's own is of signed bytes
         low, last = there[0][0]["offset"], there[-1][0]
         block = memoryview(b"")
         if not seek:

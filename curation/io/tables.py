@@ -15,6 +15,8 @@ from curation.core.errors import CorpusError
 from curation.io.store import Store
 
 ROW_GROUP = 65_536
+_FAULTS = (pa.ArrowException, OSError, UnicodeDecodeError)
+"""What pyarrow raises on damaged Parquet."""
 
 
 def encode_table(table: pa.Table, schema: pa.Schema, footer: Mapping[str, str]) -> bytes:
@@ -52,7 +54,7 @@ def read_table(store: Store, name: str, columns: Sequence[str] | None = None) ->
             return pq.ParquetFile(file, page_checksum_verification=True).read(
                 columns=list(columns) if columns else None
             )
-        except (pa.ArrowException, OSError) as error:
+        except _FAULTS as error:
             raise CorpusError(f"{store.path(name)}: damaged Parquet file ({error})") from error
 
 
@@ -62,7 +64,7 @@ def read_footer(store: Store, name: str) -> dict[str, str] | None:
         return None
     with store.open(name) as file:
         try:
-            metadata = pq.read_schema(file).metadata or {}
-        except (pa.ArrowException, OSError):
+            entries = (pq.read_schema(file).metadata or {}).items()
+            return {k.decode(): v.decode() for k, v in entries if not k.startswith(b"ARROW:")}
+        except _FAULTS:
             return None
-    return {k.decode(): v.decode() for k, v in metadata.items() if not k.startswith(b"ARROW:")}

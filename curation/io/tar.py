@@ -193,7 +193,7 @@ def _pax(data: bytes, position: int) -> dict[bytes, bytes]:
         record = data[space + 1 : start + length]
         if length <= space - start or start + length > len(data) or b"=" not in record:
             raise TarDamageError("malformed pax header", position, truncated=False)
-        key, value = record.rstrip(b"\n").split(b"=", 1)
+        key, value = record.removesuffix(b"\n").split(b"=", 1)
         records[key] = value
         start += length
     return records

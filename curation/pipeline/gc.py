@@ -1,8 +1,9 @@
 """Clears what no recipe refers to: layers, ledgers and shard tables of earlier settings."""
 
-from curation.core.corpus import Layer, StageLedger
+from curation.core.corpus import Layer, StageLedger, benchmark_path
 from curation.io.corpus import Corpus
 from curation.io.store import TEMPORARY
+from curation.pipeline.benchmarks import named_features
 
 
 def garbage(corpus: Corpus) -> list[str]:
@@ -13,6 +14,7 @@ def garbage(corpus: Corpus) -> list[str]:
     if manifest.ledger:
         named.add(StageLedger("final", manifest.ledger).folder)
     named |= {table.path for table in manifest.tables.values()}
+    named |= {benchmark_path(sha256) for _, sha256 in named_features(manifest)}
     found = [
         f"{folder}/{name}"
         for folder in ("layers", "ledgers", "tables")

@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 
 from curation.core.blocklist import BlockFile
-from curation.core.corpus import FORMAT_VERSION, MANIFEST, index_path, tar_path
+from curation.core.corpus import BENCHMARK, FORMAT_VERSION, MANIFEST, index_path, tar_path
 from curation.core.errors import UsageError
 from curation.core.fingerprint import digest, plain
 from curation.core.manifest import encode_manifest, schema_hash
@@ -61,7 +61,7 @@ def ingest(request: IngestRequest, out: str, engine: LocalEngine, progress: Prog
     existing = store.exists(MANIFEST)
     plan_folder = Store(f"{store.url.rstrip('/')}/{TEMPORARY}/plan")
     kind, source = open_source(request.source, request.options, plan_folder)
-    listing = _listing_hash(kind, source)
+    listing = listing_hash(kind, source)
     inputs: list[Input] = []
     first = 0
     if existing:
@@ -127,7 +127,8 @@ def _make_shards(
     return sorted(rows, key=lambda row: int(row["shard"])), taken, found
 
 
-def _listing_hash(kind: str, source: Source) -> str:
+def listing_hash(kind: str, source: Source) -> str:
+    """Names what a source consists of, by names and sizes."""
     state = hashlib.sha256(kind.encode())
     for name, size in source.listing():
         state.update(f"{name}\x00{size}\n".encode("utf-8", "surrogateescape"))
@@ -180,12 +181,15 @@ def _old_rows(store: Store) -> list[dict[str, Any]]:
 
 
 def _sweep(store: Store, shards: set[int], table: str) -> None:
-    """Removes shards of an abandoned attempt that the table does not name."""
+    """Removes shards of an abandoned attempt that the table does not name.
+
+    Features of benchmarks stay: which of them are in use is the recipe's to say, and gc's.
+    """
     for folder, path in (("shards", tar_path), ("index", index_path)):
         wanted = {path(shard).rsplit("/", 1)[1] for shard in shards}
         for name in store.names(folder):
             if name not in wanted:
                 store.remove(f"{folder}/{name}")
     for name in store.names("tables"):
-        if f"tables/{name}" != table:
+        if f"tables/{name}" != table and not name.startswith(BENCHMARK):
             store.remove(f"tables/{name}")

@@ -4,35 +4,55 @@ import json
 from collections import Counter
 from functools import partial
 
+import pyarrow as pa
+
 from curation.core.corpus import Layer
 from curation.core.errors import UsageError
 from curation.core.fingerprint import library_versions, operator_fingerprint, plain
-from curation.core.operator import IMAGE, Operator
+from curation.core.operator import IMAGE, FittedOperator, Operator
 from curation.core.progress import Progress
 from curation.core.step import INDEX_COLUMNS
 from curation.engines.local import LocalEngine
 from curation.io.corpus import Corpus
+from curation.pipeline.fit import fit
 from curation.pipeline.measure_shard import MeasureShard, ShardItem, find_killers
 from schemas.manifest import LayerRef
 
 
-def layers_of(operators: tuple[Operator, ...]) -> dict[str, Layer]:
+def layers_of(operators: tuple[Operator, ...], shards_sha256: str = "") -> dict[str, Layer]:
     """Layer of each operator by its name, its fingerprint covering those that it reads.
 
-    Raises UsageError for a required column that nothing before it provides.
+    `shards_sha256`, the hash of the shard table, is part of what operators read that are fitted to
+    the corpus. Raises UsageError for a required column that nothing before it provides, or that is
+    of another width.
     """
     layers: dict[str, Layer] = {}
     providers: dict[str, str] = {}
+    provided: dict[str, pa.DataType] = {}
     for operator in operators:
-        reads: dict[str, str] = {}
+        reads = {"shards": shards_sha256} if isinstance(operator, FittedOperator) else {}
         for name in operator.requires.names:
             if name in providers:
                 reads[providers[name]] = layers[providers[name]].fingerprint
             elif name != IMAGE.name and name not in INDEX_COLUMNS.names:
                 raise UsageError(f"{operator.name} needs {name}, which no operator before it gives")
+        _check_widths(operator, provided)
         layers[operator.name] = Layer(operator.name, operator_fingerprint(operator, reads))
         providers |= dict.fromkeys(operator.provides.names, operator.name)
+        provided |= {field.name: field.type for field in operator.provides}
     return layers
+
+
+def _check_widths(operator: Operator, provided: dict[str, pa.DataType]) -> None:
+    """Raises UsageError where an operator needs bytes of another width than there are."""
+    for field in operator.requires:
+        there = provided.get(field.name, field.type)
+        if pa.types.is_fixed_size_binary(field.type) and field.type != there:
+            raise UsageError(
+                f"{operator.name} needs {field.name} of {field.type.byte_width} bytes, but it has "
+                f"{getattr(there, 'byte_width', 'no fixed number of')} bytes (made for another "
+                "model?)"
+            )
 
 
 def measure(
@@ -42,16 +62,17 @@ def measure(
     progress: Progress,
     only: str = "",
 ) -> list[LayerRef]:
-    """Measures what is missing (of one operator, or all) and says what the layers are.
+    """Measures what is missing (of one operator and those it reads, or all); says what there is.
 
-    Operators share one pass over the bytes; a shard that has its layer is not read again.
+    Operators share one pass over the bytes, but each that holds a model or is fitted to the corpus
+    has a pass of its own after those before it; a shard that has its layer is not read again.
     """
-    layers = layers_of(operators)
-    wanted = [operator for operator in operators if only in ("", operator.name)]
+    layers = layers_of(operators, corpus.shards_sha256)
+    wanted = _with_read(operators, only) if only else operators
     done = {name: layer.done(corpus.shards_sha256) for name, layer in layers.items()}
     todo = tuple(operator for operator in wanted if not corpus.store.exists(done[operator.name]))
-    if todo:
-        _measure(corpus, todo, operators, layers, engine, progress)
+    for together in _passes(todo):
+        _measure(corpus, together, operators, layers, engine, progress)
     found = (operator for operator in operators if corpus.store.exists(done[operator.name]))
     return [
         LayerRef(
@@ -59,11 +80,54 @@ def measure(
             fingerprint=layers[operator.name].fingerprint,
             parameters=plain(operator),
             libraries=library_versions(operator.libraries),
+            identity=dict(operator.identity()),
             columns=operator.provides.names,
             errors=json.loads(corpus.store.read(done[operator.name]))["errors"],
         )
         for operator in found
     ]
+
+
+def _with_read(operators: tuple[Operator, ...], name: str) -> tuple[Operator, ...]:
+    """The named operator, and those before it whose columns it needs, however indirectly."""
+    taken: list[Operator] = []
+    needed: set[str] = set()
+    for operator in reversed(operators):
+        if operator.name == name or needed & set(operator.provides.names):
+            taken.insert(0, operator)
+            needed |= set(operator.requires.names)
+    return tuple(taken)
+
+
+def _threads(operator: Operator, engine: LocalEngine) -> int:
+    """Threads that a process of the operator takes: all of them where one feeds a GPU."""
+    if operator.threads and operator.identity().get("device") == "cuda":
+        return max(1, engine.workers)
+    return operator.threads
+
+
+def _passes(todo: tuple[Operator, ...]) -> list[tuple[Operator, ...]]:
+    """Operators without a model share a pass, up to the first that reads what a model gives."""
+    passes: list[tuple[Operator, ...]] = []
+    waiting = list(todo)
+    while waiting:
+        taken = _cheap(waiting) or waiting[:1]
+        passes.append(tuple(taken))
+        waiting = [operator for operator in waiting if operator not in taken]
+    return passes
+
+
+def _cheap(waiting: list[Operator]) -> list[Operator]:
+    """Those without a model or fit that read nothing of what is left for later passes."""
+    taken: list[Operator] = []
+    later: set[str] = set()
+    for operator in waiting:
+        own_pass = operator.threads or isinstance(operator, FittedOperator)
+        if own_pass or later & set(operator.requires.names):
+            later |= set(operator.provides.names)
+        else:
+            taken.append(operator)
+    return taken
 
 
 def _measure(
@@ -75,17 +139,20 @@ def _measure(
     progress: Progress,
 ) -> None:
     names = {operator.name for operator in todo}
+    other = tuple((o, layers[o.name]) for o in operators if o.name not in names)
+    for operator in todo:
+        if isinstance(operator, FittedOperator):
+            fit(corpus, operator, layers[operator.name], other, engine, progress)
     task = MeasureShard(
-        corpus.store,
-        todo,
-        tuple(layers[operator.name] for operator in todo),
-        tuple((o, layers[o.name]) for o in operators if o.name not in names),
+        corpus.store, todo, tuple(layers[operator.name] for operator in todo), other
     )
     errors: dict[str, Counter[str]] = {name: Counter() for name in names}
     items = (ShardItem(shard) for shard in corpus.shards)
     label = "measure" if len(todo) > 1 else f"measure {todo[0].name}"
     with progress.track(label, corpus.samples, "samples") as tracker:
-        for result in engine.map(task, items, on_crash=partial(find_killers, task)):
+        on_crash = partial(find_killers, task)
+        threads = _threads(todo[0], engine)
+        for result in engine.map(task, items, on_crash=on_crash, threads=threads):
             tracker.advance(result["samples"])
             for name, counted in result["errors"].items():
                 errors[name].update(counted)

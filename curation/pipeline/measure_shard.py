@@ -1,16 +1,17 @@
 """Runs operators over one shard: one read of the bytes, a layer each."""
 
+import contextlib
 import functools
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
 from curation.core.corpus import Layer
-from curation.core.operator import ERROR, IMAGE, BatchFn, Operator
+from curation.core.operator import ERROR, IMAGE, BatchFn, FittedOperator, Operator
 from curation.io.corpus import ShardRef
 from curation.io.media import batches
 from curation.io.store import Store
@@ -23,10 +24,20 @@ def layer_schema(operator: Operator) -> pa.Schema:
     return pa.schema([*SAMPLE, *operator.provides, ERROR])
 
 
+Fitted = tuple[Store, str]
+"""Where that lies which an operator was fitted to."""
+
+
 @functools.lru_cache(maxsize=32)
 def _opened(operator: Operator) -> BatchFn:
     """Weights are loaded once a worker, whatever the number of shards."""
     return operator.open()
+
+
+@functools.lru_cache(maxsize=4)
+def _fitted(operator: FittedOperator, fitted: Fitted) -> BatchFn:
+    store, name = fitted
+    return operator.fitted(store.read(name))
 
 
 @dataclass(frozen=True)
@@ -79,10 +90,10 @@ class MeasureShard:
     ) -> list[str]:
         said: list[str] = []
         parts: dict[str, list[pa.RecordBatch]] = {operator.name: [] for operator, _ in todo}
-        for read in self._batches(shard.shard, [operator for operator, _ in todo]):
+        for read in self.read(shard.shard, [operator for operator, _ in todo]):
             known = read
-            for operator, _ in todo:
-                measured = careful(operator, known, skip, said)
+            for operator, layer in todo:
+                measured = careful(operator, known, skip, said, (self.store, layer.fitted))
                 parts[operator.name].append(measured)
                 known = _beside(known, measured, operator)
         for operator, layer in todo:
@@ -97,7 +108,7 @@ class MeasureShard:
             write_table(self.store, layer.path(shard.shard), table, schema, footer)
         return said
 
-    def _batches(self, shard: int, operators: list[Operator]) -> Any:
+    def read(self, shard: int, operators: list[Operator]) -> Iterator[pa.RecordBatch]:
         """Batches of the shard with every column that the operators need from elsewhere."""
         images = any(IMAGE.name in operator.requires.names for operator in operators)
         made = {name for operator in operators for name in operator.provides.names}
@@ -118,68 +129,138 @@ class MeasureShard:
         """Measures only rows in a range, writing nothing: for finding what kills a worker."""
         keep = range(*rows)
         skip = tuple(row for row in range(shard.samples) if row not in keep)
-        for batch in self._batches(shard.shard, list(self.operators)):
-            for operator in self.operators:
-                careful(operator, batch, skip, [])
+        for batch in self.read(shard.shard, list(self.operators)):
+            for operator, layer in zip(self.operators, self.layers, strict=True):
+                careful(operator, batch, skip, [], (self.store, layer.fitted))
 
 
 def _beside(batch: pa.RecordBatch, measured: Any, operator: Operator) -> pa.RecordBatch:
     """`batch` with what an operator provides appended."""
     for field in operator.provides:
-        column = measured[field.name]
-        array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-        batch = batch.append_column(field, array)
+        batch = batch.append_column(field, _whole(measured[field.name]))
     return batch
 
 
+def _whole(column: pa.Array | pa.ChunkedArray) -> pa.Array:
+    """A column in one piece."""
+    if not isinstance(column, pa.ChunkedArray):
+        return column
+    return column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
+
+
 def careful(
-    operator: Operator, batch: pa.RecordBatch, skip: tuple[int, ...], said: list[str]
+    operator: Operator,
+    batch: pa.RecordBatch,
+    skip: tuple[int, ...],
+    said: list[str],
+    fitted: Fitted | None = None,
 ) -> pa.RecordBatch:
-    """The operator's layer rows for a batch; a row on which it fails costs only itself."""
-    skipped = set(skip).intersection(batch["row"].to_pylist()) if skip else set()
-    if skipped:
-        size = batch.num_rows
-        pieces = [
-            _failed(operator, batch.slice(at, 1), "crashed")
-            if batch["row"][at].as_py() in skipped
-            else careful(operator, batch.slice(at, 1), (), said)
-            for at in range(size)
-        ]
-        return pa.Table.from_batches(pieces).combine_chunks().to_batches()[0]
+    """The operator's layer rows for a batch; a row on which it fails costs only itself.
+
+    Rows in `skip` are not touched. A row that is not touched keeps its slot, blank (nulls), so
+    that the bytes of the others, which a model may compute together, are those of the whole batch.
+
+    Raises what the operator's `open` or `fitted` raises: no row is to blame for that.
+    """
+    if isinstance(operator, FittedOperator) and fitted is not None:
+        function = _fitted(operator, fitted)
+    else:
+        function = _opened(operator)
+    tries = _Tries(operator, function, batch)
+    skipped = set(skip)
+    failed = {at: "crashed" for at, row in enumerate(batch["row"].to_pylist()) if row in skipped}
+    rows = [at for at in range(batch.num_rows) if at not in failed]
+    pieces = _halving(tries, rows, failed, said)
+    good = [at for at in rows if at not in failed]
+    if len(good) < len(rows) and tries.takes_blanks:
+        with contextlib.suppress(Exception):  # rows that fail only together: pieces will do
+            pieces = [tries.run(good)]
+    measured = pa.Table.from_batches(pieces, layer_schema(operator))
+    return _completed(operator, batch, measured, failed)
+
+
+class _Tries:
+    """Runs of an operator over some rows of one batch."""
+
+    def __init__(self, operator: Operator, function: BatchFn, batch: pa.RecordBatch) -> None:
+        self.operator, self.batch = operator, batch
+        self._function = function
+
+    def run(self, rows: list[int]) -> pa.RecordBatch:
+        """Layer rows of `rows`, the others left blank. Raises what the operator raises."""
+        if len(rows) == self.batch.num_rows:
+            return self._layer(self.batch)
+        if self.takes_blanks:
+            return self._layer(self._blanked(rows)).take(pa.array(rows, pa.int64()))
+        return self._layer(self.batch.take(pa.array(rows, pa.int64())))
+
+    @functools.cached_property
+    def takes_blanks(self) -> bool:
+        """Whether nulls are no fault by themselves; if they are, rows are run without others."""
+        try:
+            self._layer(self._blanked([]))
+        except Exception:  # noqa: BLE001 - the border to operators
+            return False
+        return True
+
+    def _blanked(self, rows: list[int]) -> pa.RecordBatch:
+        kept = set(rows)
+        size = self.batch.num_rows
+        here = pa.array([at if at in kept else None for at in range(size)], pa.int64())
+        columns = {name: self.batch[name].take(here) for name in self.operator.requires.names}
+        columns |= {field.name: self.batch[field.name] for field in SAMPLE}
+        return pa.RecordBatch.from_pydict(columns)
+
+    def _layer(self, given: pa.RecordBatch) -> pa.RecordBatch:
+        operator = self.operator
+        out = self._function(given.select(operator.requires.names))
+        assert out.num_rows == given.num_rows, f"{operator.name} changed the number of rows"
+        columns = [given[field.name] for field in SAMPLE]
+        columns += [out[field.name] for field in operator.provides]
+        columns.append(
+            out["error"] if "error" in out.schema.names else pa.nulls(out.num_rows, ERROR.type)
+        )
+        return pa.RecordBatch.from_arrays(columns, schema=layer_schema(operator))
+
+
+def _halving(
+    tries: _Tries, rows: list[int], failed: dict[int, str], said: list[str]
+) -> list[pa.RecordBatch]:
+    """Layer rows of those of `rows` that can be measured; the others are put into `failed`."""
+    if not rows:
+        return []
     try:
-        return _run(operator, batch)
+        return [tries.run(rows)]
     except MemoryError:
         error, words = "out_of_memory", "out of memory"
     except Exception as fault:  # noqa: BLE001 - the border to operators: any fault is one row's
         error, words = "crashed", f"{type(fault).__name__}: {fault}"
-    if batch.num_rows == 1:
-        said.append(
-            f"{operator.name} failed on shard {batch['shard'][0]} row {batch['row'][0]}: {words}"
-        )
-        return _failed(operator, batch, error)
-    half = batch.num_rows // 2
-    pieces = [
-        careful(operator, part, (), said) for part in (batch.slice(0, half), batch.slice(half))
-    ]
-    return pa.Table.from_batches(pieces).combine_chunks().to_batches()[0]
+    if len(rows) == 1:
+        batch, at = tries.batch, rows[0]
+        place = f"shard {batch['shard'][at]} row {batch['row'][at]}"
+        said.append(f"{tries.operator.name} failed on {place}: {words}")
+        failed[at] = error
+        return []
+    half = len(rows) // 2
+    parts = (_halving(tries, part, failed, said) for part in (rows[:half], rows[half:]))
+    return [piece for part in parts for piece in part]
 
 
-def _run(operator: Operator, batch: pa.RecordBatch) -> pa.RecordBatch:
-    given = batch.select(operator.requires.names)
-    out = _opened(operator)(given)
-    assert out.num_rows == batch.num_rows, f"{operator.name} changed the number of rows"
+def _completed(
+    operator: Operator, batch: pa.RecordBatch, measured: pa.Table, failed: dict[int, str]
+) -> pa.RecordBatch:
+    """`measured`, with null rows that hold an error for those that failed."""
+    measured = measured.combine_chunks()
+    if not failed:
+        whole = measured.to_batches() or [pa.RecordBatch.from_pylist([], measured.schema)]
+        return whole[0]
+    places = iter(range(measured.num_rows))
+    here = [None if at in failed else next(places) for at in range(batch.num_rows)]
+    taken = measured.take(pa.array(here, pa.int64())).combine_chunks()
+    errors = [failed.get(at, error) for at, error in enumerate(taken["error"].to_pylist())]
     columns = [batch[field.name] for field in SAMPLE]
-    columns += [out[field.name] for field in operator.provides]
-    columns.append(
-        out["error"] if "error" in out.schema.names else pa.nulls(batch.num_rows, ERROR.type)
-    )
-    return pa.RecordBatch.from_arrays(columns, schema=layer_schema(operator))
-
-
-def _failed(operator: Operator, row: pa.RecordBatch, error: str) -> pa.RecordBatch:
-    columns = [row[field.name] for field in SAMPLE]
-    columns += [pa.nulls(1, field.type) for field in operator.provides]
-    columns.append(pa.array([error]))
+    columns += [_whole(taken[field.name]) for field in operator.provides]
+    columns.append(pa.array(errors, ERROR.type))
     return pa.RecordBatch.from_arrays(columns, schema=layer_schema(operator))
 
 

@@ -38,7 +38,8 @@ class Blocklist(RelationalStep):
         session.load("entries", entries)
         session.apply(
             "suffixes",
-            "SELECT DISTINCT domain FROM survivors WHERE domain IS NOT NULL ORDER BY domain",
+            "SELECT DISTINCT domain FROM survivors WHERE domain IS NOT NULL "
+            "ORDER BY domain ASC NULLS LAST",
             _suffixes,
             _SUFFIXES,
         )

@@ -147,7 +147,8 @@ def _greedy(session: Session) -> None:
         session.create("open_edges", "SELECT high, low FROM next_edges")
         parts.append(f"SELECT rank, true AS kept FROM kept_{number}")
         parts.append(f"SELECT rank, false AS kept FROM dropped_{number}")
-    session.apply("kept_rest", "SELECT high, low FROM open_edges ORDER BY low, high", _rest, _FATE)
+    in_order = "SELECT high, low FROM open_edges ORDER BY low ASC NULLS LAST, high ASC NULLS LAST"
+    session.apply("kept_rest", in_order, _rest, _FATE)
     parts.append("SELECT rank, kept FROM kept_rest")
     session.create("decided", " UNION ALL ".join(parts))
     # A node whose last neighbours were dropped has no open edge left: it stays.

@@ -47,6 +47,8 @@ def _verify_corpus(corpus: Corpus, engine: LocalEngine, progress: Progress) -> I
         ):
             yield f"manifest.json: stage {stage.stage} does not balance"
         entering = stage.kept
+        for table in stage.tables.values():
+            yield from _table(store, table.path, table.sha256)
     if manifest.stages and entering != totals.kept:
         yield "manifest.json: the last stage does not keep what the totals say"
     layers = tuple(Layer(ref.operator, ref.fingerprint) for ref in manifest.layers)

@@ -34,6 +34,23 @@ def test_every_item_is_worked_once(workers):
         assert sorted(engine.map(square, range(50))) == [n * n for n in range(50)]
 
 
+def process(_: int) -> int:
+    return os.getpid()
+
+
+def test_tasks_with_threads_of_their_own_get_fewer_processes_and_a_fresh_pool():
+    with LocalEngine(workers=3) as engine:
+        plain = set(engine.map(process, range(30)))
+        modelled = set(engine.map(process, range(30), threads=2))
+        again = set(engine.map(process, range(30), threads=2))
+        wide = set(engine.map(process, range(30), threads=8))
+        single = set(engine.map(process, range(30), threads=1))
+    assert len(modelled) == len(wide) == 1
+    assert modelled == again
+    assert 1 <= len(single) <= 3
+    assert not (plain & modelled) | (modelled & wide) | (wide & single) | (single & plain)
+
+
 def test_items_are_taken_as_workers_get_free():
     taken = []
 

@@ -13,10 +13,12 @@ from curation.core.operator import BatchFn, Operator, append
 from curation.core.progress import SILENT
 from curation.engines.local import LocalEngine
 from curation.io.corpus import Corpus, open_corpus
+from curation.io.media import batches
 from curation.io.sources import SourceOptions
 from curation.io.tables import read_table
 from curation.pipeline.ingest import IngestRequest, ingest
 from curation.pipeline.measure import layers_of, measure
+from curation.pipeline.measure_shard import careful, layer_schema
 from jobs.image_text import recipe
 
 FATAL = ("number 7 ", "number 31 ")
@@ -71,6 +73,81 @@ class Doubled(Operator):
         return double
 
 
+@dataclass(frozen=True, kw_only=True)
+class Placed(Operator):
+    """Where a row stands in its batch, as a model's bytes may depend on it; fails on some."""
+
+    name = "placed"
+    most: int = 1 << 30
+    """Rows that it can take at once."""
+
+    @property
+    def requires(self) -> pa.Schema:
+        return pa.schema([("text", pa.string()), ("domain", pa.string())])
+
+    @property
+    def provides(self) -> pa.Schema:
+        return pa.schema([("place", pa.int32()), ("of", pa.int32()), ("word", pa.string())])
+
+    def open(self) -> BatchFn:
+        def place(batch: pa.RecordBatch) -> pa.RecordBatch:
+            texts = batch["text"].to_pylist()
+            if any(fatal in (text or "") for text in texts for fatal in FATAL):
+                raise RuntimeError("cannot place this")
+            if batch.num_rows - batch["text"].null_count > self.most:
+                raise MemoryError
+            words = [text and text.split()[1] for text in texts]
+            of = [batch.num_rows] * len(texts)
+            return append(
+                batch, self.provides, {"place": list(range(len(texts))), "of": of, "word": words}
+            )
+
+        return place
+
+
+@dataclass(frozen=True, kw_only=True)
+class Process(Operator):
+    """Which process measured a row."""
+
+    name = "process"
+    threads: int = 0
+
+    @property
+    def requires(self) -> pa.Schema:
+        return pa.schema([("text", pa.string())])
+
+    @property
+    def provides(self) -> pa.Schema:
+        return pa.schema([("pid", pa.int64())])
+
+    def open(self) -> BatchFn:
+        return lambda batch: append(batch, self.provides, {"pid": [os.getpid()] * batch.num_rows})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Modelled(Process):
+    """The same, with a model."""
+
+    name = "modelled"
+    threads: int = 2
+
+    @property
+    def provides(self) -> pa.Schema:
+        return pa.schema([("model_pid", pa.int64())])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unopened(Operator):
+    """Its weights are not there."""
+
+    name = "unopened"
+    requires = pa.schema([("text", pa.string())])
+    provides = pa.schema([("nothing", pa.int32())])
+
+    def open(self) -> BatchFn:
+        raise UsageError("no such weights")
+
+
 @pytest.fixture
 def corpus(pairs: Path, tmp_path: Path) -> Corpus:
     with LocalEngine(workers=0) as engine:
@@ -117,6 +194,68 @@ def test_a_failing_row_is_told(corpus):
         "fragile failed on shard 0 row 7: RuntimeError: cannot count this",
         "fragile failed on shard 1 row 6: RuntimeError: cannot count this",
     ]
+
+
+@pytest.mark.parametrize("skip", [(), (3, 24), tuple(range(20))])
+def test_rows_that_fail_or_are_skipped_leave_the_others_in_their_slots(corpus, skip):
+    (batch,) = batches(corpus.store, 0, images=False)
+    said = []
+    out = careful(Placed(), batch, skip, said)
+    bad = {7, *skip}
+    assert out.schema == layer_schema(Placed())
+    assert out["uid"].to_pylist() == batch["uid"].to_pylist()
+    words = [text.split()[1] for text in batch["text"].to_pylist()]
+    for row in out.to_pylist():
+        at = row["row"]
+        expected = (None, None, None, "crashed") if at in bad else (at, 25, words[at], None)
+        assert (row["place"], row["of"], row["word"], row["error"]) == expected
+    assert len(said) == (7 not in skip)
+
+
+def test_no_rows_and_no_good_rows_are_layers_too(corpus):
+    (batch,) = batches(corpus.store, 0, images=False)
+    said = []
+    assert careful(Placed(), batch.slice(0, 0), (), said).schema == layer_schema(Placed())
+    one = careful(Placed(), batch.slice(7, 1), (), said)
+    assert one.select(["place", "of", "word", "error"]).to_pylist() == [
+        {"place": None, "of": None, "word": None, "error": "crashed"}
+    ]
+    assert len(said) == 1
+
+
+def test_rows_that_fail_only_together_are_measured_apart(corpus):
+    (batch,) = batches(corpus.store, 2, images=False)
+    said = []
+    out = careful(Placed(most=4), batch, (), said)
+    assert out["place"].to_pylist() == list(range(10))
+    assert out["error"].null_count == 10
+    assert said == []
+
+
+def test_a_model_that_cannot_be_opened_ends_the_run_and_blames_no_row(corpus):
+    for workers in (0, 1):
+        with LocalEngine(workers=workers) as engine, pytest.raises(UsageError, match="no such"):
+            measure(corpus, (Unopened(),), engine, SILENT)
+    folder = Path(corpus.store.path(layers_of((Unopened(),))["unopened"].folder))
+    assert not folder.exists()
+
+
+def test_a_model_has_processes_to_itself_and_fewer_where_it_takes_threads(corpus):
+    cheap, two = Process(), Modelled()
+    with LocalEngine(workers=2) as engine:
+        measure(corpus, (two, cheap), engine, SILENT)
+    cheaps, twos = set(column(corpus, cheap, "pid")), set(column(corpus, two, "model_pid"))
+    assert len(twos) == 1
+    assert len(cheaps) <= 2
+    assert not (cheaps & twos)
+
+
+def test_what_an_operator_reads_is_measured_with_it(corpus):
+    probe, _, caption_text = recipe().operators
+    operators = (probe, caption_text, Doubled())
+    with LocalEngine(workers=0) as engine:
+        found = measure(corpus, operators, engine, SILENT, only="doubled")
+    assert [layer.operator for layer in found] == ["caption_text", "doubled"]
 
 
 def test_an_operator_reads_what_another_measured_before(corpus):

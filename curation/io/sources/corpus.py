@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 from curation.core.corpus import MANIFEST, index_path, tar_path
 from curation.core.errors import CorpusError
+from curation.io.corpus import ShardRef, read_manifest, shard_refs
 from curation.io.sources.record import MAX_MEDIA_BYTES, Piece, Record
 from curation.io.store import Store
 from curation.io.tables import read_table
+from schemas.manifest import ExportManifest
 
 
 @dataclass
@@ -21,22 +23,21 @@ class CorpusSource:
         return []
 
     def listing(self) -> Iterator[tuple[str, int]]:
+        shards = self._shards()
         yield MANIFEST, self.store.size(MANIFEST)
-        for shard in self._shards():
-            yield str(shard["path"]), int(str(shard["bytes"]))
+        for shard in shards:
+            yield tar_path(shard.shard), shard.bytes
 
-    def _shards(self) -> list[dict[str, object]]:
-        manifest = json.loads(self.store.read(MANIFEST))
-        table = manifest.get("tables", {}).get("shards", {}).get("path")
-        if not table or manifest.get("kind") != "corpus":
-            raise CorpusError(f"{self.store.path(MANIFEST)}: not the manifest of a corpus")
-        rows: list[dict[str, object]] = read_table(self.store, table).to_pylist()
-        return rows
+    def _shards(self) -> list[ShardRef]:
+        manifest = read_manifest(self.store)
+        if isinstance(manifest, ExportManifest):
+            raise CorpusError(f"{self.store.path('')}: an export; its corpus can be ingested again")
+        return shard_refs(self.store, manifest)
 
     def plan(self) -> Iterator[Piece]:
         for shard in self._shards():
-            where = {"shard": shard["shard"], "sha256": shard["sha256"]}
-            yield Piece(int(str(shard["samples"])), int(str(shard["bytes"])), where)
+            where = {"shard": shard.shard, "sha256": shard.sha256}
+            yield Piece(shard.samples, shard.bytes, where)
 
     def read(self, piece: Piece, wanted: Sequence[bool]) -> Iterator[Record]:
         shard = piece.where["shard"]
@@ -57,5 +58,8 @@ class CorpusSource:
                     for member in row["members"] or []:
                         if member["sha256"] and member["size"] <= MAX_MEDIA_BYTES:
                             file.seek(member["offset"])
-                            record.media.append((member["ext"], file.read(member["size"])))
+                            data = file.read(member["size"])
+                            if len(data) < member["size"]:
+                                record.fail("truncated_record")
+                            record.media.append((member["ext"], data))
                     yield record

@@ -1,6 +1,8 @@
 """Tells what a source is by looking at it."""
 
 from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
 
 from curation.core.corpus import MANIFEST
 from curation.core.errors import UsageError
@@ -8,13 +10,20 @@ from curation.io.sources.corpus import CorpusSource
 from curation.io.sources.files import is_image, tree
 from curation.io.sources.folder import FolderSource
 from curation.io.sources.parquet import ARROW_ENDINGS, ParquetSource, bytes_column, open_schema
-from curation.io.sources.record import Source, SourceOptions
-from curation.io.sources.tables import TableSource
+from curation.io.sources.record import (
+    IMAGE_COLUMNS,
+    TEXT_EXTENSIONS,
+    Source,
+    SourceOptions,
+)
+from curation.io.sources.tables import TableSource, head_of, read_rows
 from curation.io.sources.tars import TarSource
+from curation.io.sources.text_files import TextFileSource
 from curation.io.store import Store
 
 TAR_ENDINGS = (".tar", ".tar.gz", ".tgz")
 TABLE_ENDINGS = (".jsonl", ".ndjson", ".csv", ".tsv")
+TEXT_ENDINGS = (*TABLE_ENDINGS, ".json", *(f".{kind}" for kind in TEXT_EXTENSIONS))
 _LOOK = 100_000
 """Files looked at before a source is told to be a plain folder of images."""
 
@@ -36,7 +45,57 @@ def open_source(url: str, options: SourceOptions, scratch: Store) -> tuple[str, 
     if kind == "table":
         tables = [name] if name else _top(store, TABLE_ENDINGS) or _ending(store, (".parquet",))
         return kind, TableSource(store, _some(url, tables, kind), options, scratch)
+    if kind == "texts":
+        files = [name] if name else list(filter(partial(_is_text, store), _ending(store, ("",))))
+        return kind, TextFileSource(store, _some(url, files, kind), options, scratch)
     return "folder", FolderSource(store, options, scratch)
+
+
+def parts(url: str) -> tuple[list[tuple[str, str]], list[str]]:
+    """All that can be read at `url`, as (URL, format) of sources, and the files that cannot.
+
+    Where `open_source` chooses one reading of a folder, this leaves nothing out: its tars, its
+    tables with image bytes, its images, and every text in it, whatever they belong to.
+    """
+    store, name = _place(url)
+    if name:
+        if not _is_text(store, name):
+            return [(url, _kind_of_file(store, name))], []
+        return [(url, "table" if _names_images(store, name) else "texts")], []
+    if store.exists(MANIFEST) and store.exists("shards"):
+        return [(url, "corpus")], []
+    files = _ending(store, ("",))
+    rest = [file for file in files if not file.endswith(TAR_ENDINGS)]
+    found = [(url, "tar")] * (len(rest) < len(files))
+    tables = [file for file in rest if _holds_images(store, file)]
+    found += [(f"{url.rstrip('/')}/{file}", "parquet") for file in tables]
+    images = [file for file in rest if is_image(file)]
+    found += [(url, "folder")] * bool(images)
+    texts = [file for file in rest if _is_text(store, file)]
+    found += [(url, "texts")] * bool(texts)
+    unread = {*rest} - {*tables, *images, *texts}
+    return found, sorted(file for file in unread if not Path(file).name.startswith("."))
+
+
+def _holds_images(store: Store, name: str) -> bool:
+    """Whether a file is a Parquet or Arrow table with image bytes."""
+    if not name.endswith((".parquet", *ARROW_ENDINGS)):
+        return False
+    schema = open_schema(store, name)
+    return schema is not None and bytes_column(schema, "") is not None
+
+
+def _is_text(store: Store, name: str) -> bool:
+    """Whether a file holds texts and no image bytes."""
+    parquet = name.endswith(".parquet") and not _holds_images(store, name)
+    return parquet or name.lower().endswith(TEXT_ENDINGS)
+
+
+def _names_images(store: Store, name: str) -> bool:
+    """Whether rows of a table name images by path."""
+    with store.open(name) as file:
+        _, columns = head_of(read_rows(name, file), SourceOptions())
+    return any(column in columns for column in IMAGE_COLUMNS)
 
 
 def _place(url: str) -> tuple[Store, str]:

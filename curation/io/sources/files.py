@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from curation.core.errors import CorpusError, StorageError
 from curation.io.sources.record import IMAGE_EXTENSIONS, MAX_MEDIA_BYTES, Record, extension_of
 from curation.io.store import Store
 
@@ -19,9 +20,10 @@ def inside(store: Store, name: str) -> str:
 
     Raises OutsideSourceError for every path that leads out: absolute, by `..`, or by a link.
     """
-    name = name.replace("\\", "/") if "/" not in name else name
     if not name or "\x00" in name:
         raise OutsideSourceError(name)
+    if "\\" in name and "/" not in name and not store.exists(name):  # written on Windows
+        name = name.replace("\\", "/")
     plain = not name.startswith("/") and ".." not in name.split("/")
     if not store.is_local:
         if not plain or "://" in name:
@@ -56,7 +58,7 @@ def read_media(store: Store, name: str, record: Record) -> None:
         if size > MAX_MEDIA_BYTES:
             record.fail("too_large")
             return
-        data = store.local(path).read_bytes() if store.is_local else store.read(path)
+        data = read_bytes(store, path)
     except OutsideSourceError:
         record.fail("outside_source")
     except FileNotFoundError:
@@ -68,6 +70,18 @@ def read_media(store: Store, name: str, record: Record) -> None:
         record.fail("missing_file")
     else:
         record.media.append((extension_of(name), data))
+
+
+def read_bytes(store: Store, path: str) -> bytes:
+    """A file of the source. Raises OSError: a file that is refused costs one record."""
+    if store.is_local:
+        return store.local(path).read_bytes()
+    try:
+        return store.read(path)
+    except CorpusError as error:
+        raise FileNotFoundError(errno.ENOENT, str(error)) from error
+    except StorageError as error:
+        raise OSError(errno.EIO, str(error)) from error
 
 
 def size_of(store: Store, name: str) -> int:
@@ -86,10 +100,20 @@ def tree(store: Store) -> Iterator[tuple[str, list[str]]]:
     if store.is_local:
         yield from _local_tree(store.local(""), "")
         return
-    root = store.path("").rstrip("/") + "/"
-    for folder, _, files in store._fs.walk(store.path(""), detail=False):
-        prefix = (str(folder).rstrip("/") + "/").removeprefix(root)
-        yield prefix, sorted(files)
+    yield from _remote_tree(store, "")
+
+
+def _remote_tree(store: Store, prefix: str) -> Iterator[tuple[str, list[str]]]:
+    place = store.path(prefix).rstrip("/")
+    kinds = {
+        str(entry["name"]).rstrip("/").removeprefix(f"{place}/"): entry["type"]
+        for entry in store._fs.ls(place, detail=True)
+        if str(entry["name"]).rstrip("/") != place  # some stores list the folder itself
+    }
+    yield prefix, sorted(name for name, kind in kinds.items() if kind != "directory")
+    for name in sorted(name for name, kind in kinds.items() if kind == "directory"):
+        if not name.startswith("."):
+            yield from _remote_tree(store, f"{prefix}{name}/")
 
 
 def _local_tree(folder: Path, prefix: str) -> Iterator[tuple[str, list[str]]]:

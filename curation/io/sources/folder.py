@@ -1,6 +1,6 @@
 """A folder of images with same-named `.txt` or `.json` files beside them."""
 
-import json
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +13,7 @@ from curation.io.sources.files import (
     OutsideSourceError,
     inside,
     is_image,
+    read_bytes,
     read_media,
     size_of,
     tree,
@@ -27,13 +28,13 @@ from curation.io.sources.record import (
     describe,
     extension_of,
     first_present,
+    parse_json,
 )
 from curation.io.store import Store
 from curation.io.tables import read_table, write_table
 
-ROW = pa.schema(
-    [("image", pa.string()), ("text", pa.string()), ("json", pa.string()), ("extra", pa.bool_())]
-)
+ROW = pa.schema([(role, pa.binary()) for role in ("image", "text", "json")])
+"""File names as the system has them: not always UTF-8."""
 
 
 @dataclass
@@ -71,7 +72,8 @@ class FolderSource:
 
     def _set_aside(self, number: int, rows: list[dict[str, Any]], total: int) -> Piece:
         name = f"files-{number:09d}.parquet"
-        sha = write_table(self.scratch, name, pa.Table.from_pylist(rows, ROW), ROW, {})
+        encoded = [{k: v if v is None else os.fsencode(v) for k, v in row.items()} for row in rows]
+        sha = write_table(self.scratch, name, pa.Table.from_pylist(encoded, ROW), ROW, {})
         return Piece(len(rows), total, {"rows": name, "sha256": sha})
 
     def _group(self, prefix: str, names: list[str]) -> Iterator[dict[str, Any]]:
@@ -91,21 +93,17 @@ class FolderSource:
                 group.setdefault(role, prefix + name)
         for _, group in sorted(stems.items()):
             for image in group["images"] or ([None] if "text" in group else []):
-                yield {
-                    "image": image,
-                    "text": group.get("text"),
-                    "json": group.get("json"),
-                    "extra": len(group["images"]) > 1,
-                }
+                yield {"image": image, "text": group.get("text"), "json": group.get("json")}
 
     def read(self, piece: Piece, wanted: Sequence[bool]) -> Iterator[Record]:
         rows = read_table(self.scratch, piece.where["rows"]).to_pylist()
-        for row in compress(rows, wanted):
+        for encoded in compress(rows, wanted):
+            row = {k: v if v is None else os.fsdecode(v) for k, v in encoded.items()}
             record = Record(source={"path": row["image"] or row["text"]})
             if row["json"]:
                 self._describe(record, row["json"])
             if row["text"]:
-                record.set_text(self._bytes(row["text"], record))
+                record.replace_text(self._bytes(row["text"], record))
             if row["image"]:
                 read_media(self.store, row["image"], record)
             else:
@@ -118,7 +116,7 @@ class FolderSource:
             if self.store.size(path) > MAX_TEXT_BYTES:
                 record.fail("too_large")
                 return None
-            return self.store.read(path)
+            return read_bytes(self.store, path)
         except OutsideSourceError:
             record.fail("outside_source")
         except OSError:
@@ -130,7 +128,7 @@ class FolderSource:
         if data is None:
             return
         try:
-            columns = json.loads(data)
+            columns = parse_json(data)
         except (ValueError, RecursionError):
             record.fail("corrupt_record")
             return

@@ -22,8 +22,13 @@ from curation.io.sources.record import (
 from curation.io.store import Store
 
 ARROW_ENDINGS = (".arrow", ".feather", ".ipc")
+FAULTS = (pa.ArrowException, OSError, UnicodeDecodeError)
+"""What pyarrow raises on damaged files."""
+
 _BATCH = 64
 """Rows decoded at once: images of a row group are not all held together."""
+
+_BINARY = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view)
 
 
 def bytes_column(schema: pa.Schema, wanted: str) -> str | None:
@@ -31,8 +36,9 @@ def bytes_column(schema: pa.Schema, wanted: str) -> str | None:
     for name in [wanted] if wanted else BYTES_COLUMNS:
         if name in schema.names:
             kind = schema.field(name).type
-            binary = pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
-            if binary or (pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0):
+            if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
+                kind = kind.field("bytes").type
+            if any(is_kind(kind) for is_kind in _BINARY):
                 return name
     return None
 
@@ -44,7 +50,7 @@ def open_schema(store: Store, name: str) -> pa.Schema | None:
             if name.endswith(ARROW_ENDINGS):
                 return _arrow(file).schema
             return pq.read_schema(file)
-        except (pa.ArrowException, OSError):
+        except FAULTS:
             return None
 
 
@@ -96,9 +102,9 @@ class ParquetSource:
         with self.store.open(name) as file:
             try:
                 if name.endswith(ARROW_ENDINGS):
-                    return sum(batch.num_rows for batch in _batches(_arrow(file))), size
+                    return sum(batch.num_rows for batch in _batches(file)), size
                 return pq.ParquetFile(file).metadata.num_rows, size
-            except (pa.ArrowException, OSError):
+            except FAULTS:
                 return None
 
     def _choose(self, name: str, schema: pa.Schema) -> tuple[str, str | None]:
@@ -120,47 +126,38 @@ class ParquetSource:
         if where.get("damaged"):
             yield Record(source={"path": where["file"]}).fail("corrupt_record")
             return
-        row = where["start"]
-        try:
-            for columns in self._rows(where["file"], where["start"], where["stop"]):
-                if wanted[row - where["start"]]:
-                    yield self._record(where, row, columns)
-                row += 1
-        except (pa.ArrowException, OSError):
-            pass  # what follows cannot be decoded; each missing row is quarantined below
-        for missing in range(row, where["stop"]):
-            if wanted[missing - where["start"]]:
-                yield Record(source={"path": where["file"], "row": missing}).fail("corrupt_record")
+        rows = self._rows(where["file"], where["start"], where["stop"])
+        for row, (columns, asked) in enumerate(zip(rows, wanted, strict=True), where["start"]):
+            if not asked:
+                continue
+            if columns is None:
+                record = Record(source={"path": where["file"], "row": row})
+                yield record.fail("corrupt_record")
+            else:
+                yield self._record(where, row, columns)
 
-    def _rows(self, name: str, start: int, stop: int) -> Iterator[dict[str, Any]]:
-        position = 0
+    def _rows(self, name: str, start: int, stop: int) -> Iterator[dict[str, Any] | None]:
+        """Rows of a file, null where they cannot be decoded."""
+        position = start
         with self.store.open(name) as file:
-            for batch in self._range(file, name, start, stop):
-                if isinstance(batch, int):  # rows skipped without decoding them
-                    position += batch
-                    continue
-                first, last = max(start - position, 0), min(stop - position, batch.num_rows)
-                if first < last:
-                    yield from batch.slice(first, last - first).to_pylist()
-                position += batch.num_rows
-                if position >= stop:
-                    return
-
-    @staticmethod
-    def _range(file: IO[bytes], name: str, start: int, stop: int) -> Iterator[Any]:
-        if name.endswith(ARROW_ENDINGS):
-            yield from _batches(_arrow(file))
-            return
-        parquet = pq.ParquetFile(file, pre_buffer=False, buffer_size=1 << 20)
-        position, groups = 0, []
-        for group in range(parquet.num_row_groups):
-            rows = parquet.metadata.row_group(group).num_rows
-            if position + rows <= start:
-                yield rows
-            elif position < stop:
-                groups.append(group)
-            position += rows
-        yield from parquet.iter_batches(batch_size=_BATCH, row_groups=groups)
+            for first, last, batches in _stretches(file, name, start, stop):
+                at = first
+                try:
+                    for batch in batches:
+                        low, high = max(start - at, 0), min(stop - at, batch.num_rows)
+                        if low < high:
+                            yield from decoded(batch.slice(low, high - low))
+                        at += batch.num_rows
+                        position = max(start, min(at, stop))
+                        if at >= stop:
+                            return
+                except FAULTS:
+                    pass  # the rest of this stretch is not there
+                for _ in range(position, min(last, stop)):
+                    yield None
+                position = min(last, stop)
+        for _ in range(position, stop):
+            yield None
 
     def _record(self, where: dict[str, Any], row: int, columns: dict[str, Any]) -> Record:
         record = Record(source={"path": where["file"], "row": row})
@@ -179,10 +176,51 @@ class ParquetSource:
         return record
 
 
-def _batches(reader: Any) -> Iterator[pa.RecordBatch]:
+Stretch = tuple[int, int, Iterator[pa.RecordBatch]]
+
+
+def _stretches(file: IO[bytes], name: str, start: int, stop: int) -> Iterator[Stretch]:
+    """First row, end and batches of what can be decoded by itself: row groups, or an Arrow file."""
+    if name.endswith(ARROW_ENDINGS):
+        yield 0, stop, _batches(file)
+        return
+    try:
+        parquet = pq.ParquetFile(file, pre_buffer=False, buffer_size=1 << 20)
+    except FAULTS:
+        return
+    first = 0
+    for group in range(parquet.num_row_groups):
+        last = first + parquet.metadata.row_group(group).num_rows
+        if first < stop and last > start:
+            yield first, last, parquet.iter_batches(batch_size=_BATCH, row_groups=[group])
+        first = last
+
+
+def _batches(file: IO[bytes]) -> Iterator[pa.RecordBatch]:
     """Batches of an Arrow file or stream, one at a time."""
+    reader = _arrow(file)
     if isinstance(reader, pa.ipc.RecordBatchFileReader):
         for number in range(reader.num_record_batches):
             yield reader.get_batch(number)
     else:
         yield from reader
+
+
+def decoded(batch: pa.RecordBatch) -> list[dict[str, Any] | None]:
+    """Rows as Python values: words that are not UTF-8 as bytes, null where even that fails."""
+    try:
+        rows: list[dict[str, Any] | None] = batch.to_pylist()
+        return rows
+    except UnicodeDecodeError:
+        pass
+    if batch.num_rows > 1:
+        return [row for n in range(batch.num_rows) for row in decoded(batch.slice(n, 1))]
+    columns: dict[str, Any] = {}
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        try:
+            columns[name] = column[0].as_py()
+        except UnicodeDecodeError:
+            if not pa.types.is_string(column.type) and not pa.types.is_large_string(column.type):
+                return [None]
+            columns[name] = column[0].as_buffer().to_pybytes()
+    return [columns]

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -86,13 +87,21 @@ class Record:
             self.raw_text = text.encode("utf-8", "surrogatepass")
             self.fail("invalid_utf8")
 
+    def replace_text(self, value: object) -> None:
+        """Takes a caption over the one that a JSON beside it gave, which is then kept there."""
+        before, self.text = self.text, None
+        self.set_text(value)
+        if before not in (None, self.text):
+            self.source.setdefault("columns", {})["json_text"] = before
+
 
 @dataclass(frozen=True, kw_only=True)
 class SourceOptions:
     """How to read a source; part of the recipe."""
 
     format: str = "auto"
-    """auto, table, folder, tar, parquet or corpus."""
+    """auto, table, folder, tar, parquet or corpus; texts, never chosen by itself, reads every
+    text of a benchmark."""
     image_column: str = ""
     """Column of image paths or bytes; empty: the first present of the known names."""
     text_column: str = ""
@@ -103,7 +112,7 @@ class SourceOptions:
     """Bytes of media a shard holds at most, as far as the source tells them beforehand."""
 
     def __post_init__(self) -> None:
-        formats = ("auto", "table", "folder", "tar", "parquet", "corpus")
+        formats = ("auto", "table", "folder", "tar", "parquet", "corpus", "texts")
         if self.format not in formats:
             raise ValueError(f"format must be one of {', '.join(formats)}, got {self.format!r}")
         if not 1 <= self.shard_samples <= 1_000_000:
@@ -155,13 +164,40 @@ def domain_of(url: str | None) -> str | None:
         host = urlsplit(url).hostname
     except ValueError:
         return None
-    return host.rstrip(".").lower() if host else None
+    return (host or "").rstrip(".").lower() or None
 
 
 def extension_of(name: str) -> str:
     """What follows the last dot of the last part of a name, lower case."""
     base = name.replace("\\", "/").rsplit("/", 1)[-1]
     return base.rsplit(".", 1)[1].lower() if "." in base else ""
+
+
+MAX_NESTING = 100
+"""Levels of a source's JSON: real ones have five, and every later reader must survive them."""
+
+
+def parse_json(data: bytes | str) -> Any:
+    """A source's JSON. Raises ValueError where it is malformed or nested too deeply."""
+    text = (
+        data if isinstance(data, str) else data.decode(json.detect_encoding(data), "surrogatepass")
+    )
+    if text.count("[") + text.count("{") > MAX_NESTING and _nesting(text) > MAX_NESTING:
+        raise ValueError("nested too deeply")
+    return json.loads(text.removeprefix("\ufeff"))
+
+
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+"?|[\[{\]}]', re.DOTALL)
+"""A string, whole or not closed, or a bracket; nothing in it is matched twice."""
+
+
+def _nesting(text: str) -> int:
+    """Levels of brackets outside strings."""
+    depth = deepest = 0
+    for found in _TOKEN.finditer(text):
+        depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(found[0], 0)
+        deepest = max(deepest, depth)
+    return deepest
 
 
 def safe_json(value: object) -> str:

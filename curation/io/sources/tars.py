@@ -6,7 +6,6 @@ grouped by the name up to its last dot instead, so that no sample swallows anoth
 """
 
 import gzip
-import json
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ from curation.io.sources.record import (
     Record,
     SourceOptions,
     extension_of,
+    parse_json,
 )
 from curation.io.store import Store, storage_error
 from curation.io.tar import TarDamageError, TarMember, padding, walk
@@ -177,8 +177,8 @@ class TarSource:
         for cutter in cutters:
             cutter.close()
         first, last = cutters
-        chosen = last if first.merged else first
-        if first.merged:
+        chosen = last if last.merged < first.merged else first
+        if chosen is last:
             self._notes.append(
                 f"{tar}: dotted names put several images under {first.merged} keys; "
                 "keys are taken up to the last dot instead"
@@ -236,12 +236,11 @@ class TarSource:
     def _texts(self, record: Record, texts: dict[str, bytes]) -> None:
         if "json" in texts:
             try:
-                take_json(record, json.loads(texts["json"]), self.options.text_column)
+                take_json(record, parse_json(texts["json"]), self.options.text_column)
             except (ValueError, RecursionError):
                 record.fail("corrupt_record")
         if "text" in texts:
-            record.text = None
-            record.set_text(texts["text"])
+            record.replace_text(texts["text"])
 
     @staticmethod
     def _data(file: IO[bytes], member: TarMember, record: Record) -> bytes:

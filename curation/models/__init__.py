@@ -1,0 +1,1 @@
+"""Models that operators measure with: how they are named, found, checked and loaded."""

@@ -1,0 +1,114 @@
+"""The image-text recipe: thresholds that say where they come from, and what moves with them."""
+
+import re
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from curation.core.operator import IMAGE
+from curation.core.step import INDEX_COLUMNS
+from curation.pipeline.measure import layers_of
+from curation.relational.select import Select
+from jobs import RECIPES, shipped_recipe
+from jobs.image_text import recipe
+
+DOCS = Path(__file__).parents[2] / "docs"
+SELECTS = [step for step in recipe().stages if isinstance(step, Select)]
+RULES = [(step.name, rule) for step in SELECTS for rule in step.rules]
+NAMED = [f"{stage}.{rule.reason}" for stage, rule in RULES]
+
+
+@pytest.mark.parametrize(("stage", "rule"), RULES, ids=NAMED)
+def test_a_rule_says_where_its_number_comes_from(stage, rule):
+    assert len(rule.source) > 10
+    if "docs/thresholds.md" in rule.source:
+        text = (DOCS / "thresholds.md").read_text(encoding="utf-8")
+        assert re.search(rf"^#+ `{rule.reason}`", text, re.MULTILINE)
+        assert isinstance(rule.threshold, int | float)
+        stated = re.search(rf"^#+ `{rule.reason}`.*?(-?[\d.,]+)\b", text, re.MULTILINE)
+        assert stated is not None
+        assert float(stated[1].replace(",", "")) == rule.threshold
+
+
+@pytest.mark.parametrize(("stage", "rule"), RULES, ids=NAMED)
+def test_every_threshold_can_be_set(stage, rule):
+    numeric = not isinstance(rule.threshold, tuple)
+    changed = recipe().with_settings((f"{stage}.{rule.reason}={'0.125' if numeric else 'en,zh'}",))
+    moved = {
+        f"{step.name}.{r.reason}": r.threshold
+        for step in changed.stages
+        if isinstance(step, Select)
+        for r in step.rules
+    }
+    wanted = 0.125 if numeric else ("en", "zh")
+    before = {f"{s}.{r.reason}": r.threshold for s, r in RULES}
+    assert moved == {**before, f"{stage}.{rule.reason}": wanted}
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        *(f"{name}={'0.125' if not isinstance(rule.threshold, tuple) else 'en'}"
+          for name, (_, rule) in zip(NAMED, RULES, strict=True)),
+        "near_dedup.distance=5",
+        "exact_dedup.by=uid",
+        "caption_frequency.max_images=3",
+        "export.seed=9",
+    ],
+)  # fmt: skip
+def test_no_threshold_means_measuring_again(setting):
+    """Layers are named by their operators' fingerprints, which hold no threshold."""
+    assert layers_of(recipe().with_settings((setting,)).operators) == layers_of(recipe().operators)
+
+
+@pytest.mark.parametrize(
+    ("setting", "moved"),
+    [
+        ("image_pixels.max_pixels=1000000", {"image_pixels"}),
+        ("caption_text.n=3", {"caption_text"}),
+        ("caption_text.placeholders=stock picture", {"caption_text"}),
+    ],
+)
+def test_a_parameter_of_an_operator_names_another_layer(setting, moved):
+    before = layers_of(recipe().operators)
+    after = layers_of(recipe().with_settings((setting,)).operators)
+    assert {name for name in before if before[name] != after[name]} == moved
+
+
+def test_every_measure_that_a_stage_reads_is_there():
+    """A column comes from the index or from exactly one operator, in a type that it casts to."""
+    given = {field.name: field.type for field in INDEX_COLUMNS}
+    for operator in recipe().operators:
+        needs = set(operator.requires.names) - {IMAGE.name}
+        assert needs <= given.keys(), operator.name
+        assert not given.keys() & set(operator.provides.names), operator.name
+        given.update({field.name: field.type for field in operator.provides})
+    for step in recipe().stages:
+        for field in step.requires:
+            assert pa.array([], given[field.name]).cast(field.type).type == field.type
+
+
+def test_scores_that_travel_are_measured():
+    measured = {name for operator in recipe().operators for name in operator.provides.names}
+    assert set(recipe().export.scores) <= measured
+
+
+def test_stages_and_operators_have_names_of_their_own():
+    names = [*(s.name for s in recipe().stages), *(o.name for o in recipe().operators), "export"]
+    assert len(set(names)) == len(names)
+    assert names[0] == "heuristics"
+
+
+def test_samples_are_judged_alone_before_they_are_compared():
+    """A twin that stays is not dropped afterwards for a reason of its own."""
+    names = [step.name for step in recipe().stages]
+    assert names.index("heuristics") < names.index("blocklist") < names.index("exact_dedup")
+    assert names.index("exact_dedup") < names.index("near_dedup")
+    assert names.index("near_dedup") < names.index("caption_frequency")
+
+
+@pytest.mark.parametrize("family", RECIPES)
+def test_a_recipe_is_the_same_every_time(family):
+    assert shipped_recipe(family) == shipped_recipe(family)
+    assert shipped_recipe(family).family == family
