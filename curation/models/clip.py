@@ -94,12 +94,11 @@ def model_config(source: ClipSource) -> dict[str, Any]:
 def _near(name: str, names: tuple[str, ...]) -> str:
     if name.startswith("hf-hub:"):
         return f"; download its folder, and name it: model={LOCAL} checkpoint=FOLDER"
-    close = difflib.get_close_matches(name, names, 4, 0.5)
-    lower = {known.lower(): known for known in names}
-    close = close or [
-        lower[near] for near in difflib.get_close_matches(name.lower(), lower, 4, 0.4)
-    ]
-    return f"; there are {', '.join(close)} and others" if close else ""
+    known = {each.lower(): each for each in names}
+    close = difflib.get_close_matches(name.lower(), known, 4, 0.5)
+    if len(names) <= 8:
+        return f"; there are: {', '.join(names) or 'none'}"
+    return f"; there are {', '.join(known[each] for each in close)} and others" if close else ""
 
 
 def _read_config(path: Path) -> dict[str, Any]:
@@ -154,8 +153,8 @@ def _downloaded(source: ClipSource) -> Path:
     if not tag:
         if Path(source.pretrained).exists():
             raise UsageError(f"{source.pretrained}: name a file with checkpoint, not pretrained")
-        known = ", ".join(list_pretrained_tags_by_model(source.model)) or "none"
-        raise UsageError(f"{source.model} has no weights {source.pretrained!r}; there are: {known}")
+        near = _near(source.pretrained, tuple(list_pretrained_tags_by_model(source.model)))
+        raise UsageError(f"{source.model} has no weights {source.pretrained!r}{near}")
     if tag.get("quick_gelu", False) != model_config(source).get("quick_gelu", False):
         raise UsageError(
             f"weights {source.pretrained} need the other activation: use model="
@@ -314,6 +313,18 @@ def _quiet() -> Iterator[None]:
         logging.disable(before)
 
 
+_MISFITS = (
+    RuntimeError,
+    LookupError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    StopIteration,
+)
+"""What open_clip raises on weights that are not the model's."""
+
+
 def _load_weights(module: Any, path: Path, model: str) -> None:
     from open_clip import load_checkpoint
     from safetensors import SafetensorError
@@ -329,7 +340,7 @@ def _load_weights(module: Any, path: Path, model: str) -> None:
             f"{path}: not a file of tensors alone; anything else is not unpickled, as it could run "
             "code (convert it to .safetensors where you trust it)"
         ) from error
-    except (RuntimeError, KeyError, ValueError, AttributeError, StopIteration) as error:
+    except _MISFITS as error:
         said = str(error)
         if "PytorchStreamReader" in said or "zip archive" in said:
             raise UsageError(f"{path}: the weights file is damaged or was cut short") from error

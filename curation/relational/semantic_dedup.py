@@ -53,8 +53,8 @@ class SemanticDedup(RelationalStep):
     stays at the end of the chain. Of equal embeddings the later ones share the fate of the first.
 
     A cluster above `max_cluster` is cut into parts of equal size by distance to its centroid, and
-    samples of different parts are not compared: twins have about the same distance, and those that
-    a cut separates both stay. Their number, and that of samples without a cluster, is noted.
+    samples of different parts are not compared: twins have about the same distance, but those that
+    a cut separates both stay. Samples of cut clusters and those without a cluster are noted.
     """
 
     mode: Literal["greedy", "reference"] = "greedy"

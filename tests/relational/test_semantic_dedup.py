@@ -166,19 +166,29 @@ def test_does_not_depend_on_row_order_threads_or_blocks(decide, mode, monkeypatc
     assert said[0] == said[1] == said[2] != []
 
 
-VECTORS = st.none() | st.tuples(st.sampled_from([0, 0.3, 1]), st.sampled_from([-0.3, 0, 1])).filter(
-    any
-)
+@pytest.mark.parametrize("block", [1, 2, 1024])
+def test_of_several_as_near_the_first_in_order(decide, block, monkeypatch):
+    monkeypatch.setattr(semantic_dedup, "_BLOCK", block)
+    monkeypatch.setattr(semantic_dedup, "_EARLIER", block)
+    vectors = [[0.5, 0], [1, 0], [0.25, 0], [1, -0.3]]
+    rows = [sample(n, vector, 0, area=float(-n)) for n, vector in enumerate(vectors)]
+    step = SemanticDedup(name="s", mode="reference", keep_best=("area",))
+    assert [v["detail"] for v in decide(step, rows)] == [None, None, None]
 
 
-@settings(max_examples=25)
+FEW, OTHERS = st.sampled_from([0, 0.5, 1]), st.sampled_from([-0.3, 0, 0.5, 1])
+VECTORS = st.none() | st.tuples(FEW, OTHERS).filter(any)
+
+
+@settings(max_examples=40)
 @given(
     st.lists(st.tuples(VECTORS, st.sampled_from([1.0, None])), max_size=30),
     st.sampled_from([0.01, 0.05, 0.3]),
     st.booleans(),
+    st.sampled_from([1, 3, 1024]),
     st.randoms(),
 )
-def test_small_crowded_clusters(decide, given_, epsilon, greedy, shuffle):
+def test_small_crowded_clusters(decide, given_, epsilon, greedy, block, shuffle):
     """Among few directions: copies, parallel vectors of other lengths, ties."""
     rows = [
         sample(n, vector, None if vector is None else n % 2, area=area)
@@ -187,7 +197,11 @@ def test_small_crowded_clusters(decide, given_, epsilon, greedy, shuffle):
     shuffle.shuffle(rows)
     mode = "greedy" if greedy else "reference"
     step = SemanticDedup(name="s", mode=mode, epsilon=epsilon, keep_best=("area",))
-    assert decide(step, rows) == plainly(rows, 1 - epsilon, greedy, "area")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(semantic_dedup, "_BLOCK", block)
+        patch.setattr(semantic_dedup, "_EARLIER", block)
+        said = decide(step, rows)
+    assert said == plainly(rows, 1 - epsilon, greedy, "area")
 
 
 def test_one_cluster_of_twins_holding_everything(decide):
@@ -274,6 +288,7 @@ def test_an_embedding_that_is_missing_from_its_cluster_stays(decide):
         sample(3, [1, 0], 0),
     ]
     assert len(decide(SemanticDedup(name="s"), rows)) == 1
+    assert decide(SemanticDedup(name="s"), rows[1:3]) == []
 
 
 class Carried(Whole):

@@ -253,6 +253,13 @@ def _png_of(width, height):
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + body + chunk(b"IEND", b"")
 
 
+def _of_many_scans():
+    """A progressive JPEG whose last scan is written 300 times."""
+    jpeg = grey(SCENE, "JPEG", progressive=True)
+    last = jpeg.rindex(b"\xff\xda")
+    return jpeg[:last] + jpeg[last:-2] * 300 + jpeg[-2:]
+
+
 BROKEN = {
     "nothing": (b"", "empty_file"),
     "html": (b"<html>", "unsupported_format"),
@@ -260,7 +267,7 @@ BROKEN = {
     "one row above the limit": (grey(np.zeros((201, 500))), "too_many_pixels"),
     "truncated jpeg": (grey(SCENE, "JPEG", quality=95)[:9000], "truncated_image"),
     "truncated png": (grey(SCENE)[:9000], "truncated_image"),
-    "many scans": (encoded(Image.new("L", (8, 8)), "JPEG") + b"\xff\xda" * 300, "too_many_scans"),
+    "many scans": (_of_many_scans(), "too_many_scans"),
 }
 
 

@@ -77,6 +77,17 @@ def test_a_score_has_the_same_bits_in_every_batch(run, head, activation):
     assert all(scores == said[0] for scores in said)
 
 
+@pytest.mark.parametrize("activation", ["relu", "gelu", "none"])
+def test_no_sum_is_ever_rounded(head, activation):
+    """Before they are cut to float32, where a last bit would seldom be seen."""
+    scorer = HeadFile.at(head(layers(WIDTH, 333, 65, 1), activation=activation)).load()
+    rows = np.asarray(unit_rows(6, 400, WIDTH), np.float16).astype(np.float64)
+    whole = scorer(rows)
+    for size in (1, 3, 64, 255):
+        parts = [scorer(rows[at : at + size]) for at in range(0, len(rows), size)]
+        assert (np.concatenate(parts) == whole).all()
+
+
 def test_rows_without_an_embedding_have_no_score(run, head):
     tensors = layers(WIDTH, 1)
     good = unit_rows(3, 2, WIDTH)

@@ -143,6 +143,28 @@ def test_training_gives_the_same_bytes_in_another_process(threads):
     assert done.stdout.strip() == hashlib.sha256(data).hexdigest()
 
 
+def test_the_one_centroid_is_the_mean_of_all_directions():
+    """Of all points: FAISS by itself would draw 256 a cluster."""
+    rows, _ = grouped(13, 2000, 5)
+    halves = np.asarray(rows, np.float16)
+    mean = (halves / np.sqrt(squared_norms(halves))[:, None]).mean(axis=0)
+    (centroid,) = centroids(fit(VisualCluster(clusters=1), rows))
+    assert np.abs(centroid - mean / np.linalg.norm(mean)).max() < 5e-4  # fp16
+
+
+def test_each_centroid_is_the_direction_of_its_members():
+    """What spherical k-means comes to, though some members lie wider than others."""
+    tight, _ = grouped(14, 400, 4, noise=0.1)
+    wide, _ = grouped(15, 400, 4, noise=2.0)
+    rows = np.asarray(np.concatenate([tight, wide]), np.float16)
+    means = centroids(fit(VisualCluster(clusters=6, iterations=100), rows))
+    cluster, _ = nearest(rows, means)
+    for number, mean in enumerate(means):
+        members = rows[cluster == number].astype(float)
+        middle = members.sum(axis=0) / np.linalg.norm(members.sum(axis=0))
+        assert middle @ mean > 1 - 1e-4
+
+
 def test_seed_iterations_and_clusters_decide_the_centroids():
     rows, _ = grouped(7, 800, 30, noise=1.0)
     made = [
