@@ -20,9 +20,9 @@ $(VENV)/.ready: pyproject.toml constraints.txt $(NATIVE) | $(UV)
 	VIRTUAL_ENV=$(VENV) $(UV) pip install --compile-bytecode --constraint constraints.txt --editable .
 	@touch $@
 
-# The suite opens exports with Megatron-Energon and datasets, which bring torch: kept out of `make demo`.
+# The suite opens exports with Megatron-Energon and datasets: kept out of `make demo`.
 $(VENV)/.ready-dev: $(VENV)/.ready
-	@echo "== installing what the suite needs (the first time brings torch: a few minutes)"
+	@echo "== installing what the suite needs (a minute the first time)"
 	VIRTUAL_ENV=$(VENV) $(UV) pip install --compile-bytecode --constraint constraints.txt --editable ".[dev]"
 	@touch $@
 

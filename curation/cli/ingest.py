@@ -12,6 +12,7 @@ from curation.cli.tables import bytes_text, duration_text, print_funnel
 from curation.core.blocklist import BlockFile
 from curation.core.errors import UsageError
 from curation.io.store import TEMPORARY, Store
+from curation.pipeline.benchmarks import named_folders
 from curation.pipeline.ingest import IngestRequest, ingest
 from curation.pipeline.ingest_shard import Taking
 from curation.pipeline.run import run
@@ -106,9 +107,14 @@ class Run(Reading):
     """Folder of the run: OUT/corpus and OUT/export. Logs go to OUT.runs."""
     set: Settings = ()
     """Change a threshold or parameter, as heuristics.min_side=256 (repeatable)."""
+    benchmark: Files = ()
+    """NAME=FOLDER of images and texts that must not be in the corpus (repeatable)."""
+    force: bool = False
+    """Let a CLIP decide that cannot tell true pairs of this corpus from shuffled ones."""
 
     def run(self) -> int:
         recipe = shipped_recipe(self.family)
+        benchmarks = named_folders(self.benchmark)
         settings = self.set
         if self.blocklist:
             settings = (f"blocklist.lists={','.join(self.blocklist)}", *settings)
@@ -117,7 +123,15 @@ class Run(Reading):
         if "://" not in self.out and not self.out.strip("/"):
             raise UsageError("--out names a folder")
         with job(self, self.out, Store(f"{self.out.rstrip('/')}/corpus")) as work:
-            result = run(recipe, request, self.out, work.engine, work.progress)
+            result = run(
+                recipe,
+                request,
+                self.out,
+                work.engine,
+                work.progress,
+                benchmarks=benchmarks,
+                force=self.force,
+            )
             _estimate(work, result.corpus.inputs[-1], work.log.seconds())
         print_funnel(Console(), result.corpus, result.export)
         print(f"curate report {self.out} --out report.html   shows it", file=sys.stderr)

@@ -15,15 +15,24 @@ from curation.cli.common import (
     log_target,
     recipe_of,
 )
-from curation.cli.tables import funnel, print_funnel
+from curation.cli.tables import funnel, print_calibration, print_funnel
 from curation.core.errors import UsageError
 from curation.io.corpus import Corpus, open_corpus
 from curation.io.store import TEMPORARY
+from curation.pipeline.benchmarks import named_folders
 from curation.pipeline.export import export
+from curation.pipeline.guard import clip_of, guard_text
 from curation.pipeline.measure import measure
 from curation.pipeline.recipe import Recipe
-from curation.pipeline.run import decide_and_save, note_layers
+from curation.pipeline.run import (
+    calibrate_and_save,
+    decide_and_save,
+    decontaminated,
+    note_layers,
+)
+from curation.relational.balance import Balance
 from curation.relational.blocklist import Blocklist
+from curation.relational.clip_select import ClipSelect
 from curation.relational.select import Select
 
 
@@ -32,7 +41,8 @@ class Measure(Working):
     """Measure a corpus with one operator, or with all of its recipe."""
 
     operator: tyro.conf.Positional[str]
-    """Name of an operator (image_probe, image_pixels, caption_text), or all."""
+    """Name of an operator (image_probe, image_pixels, caption_text, concepts, clip,
+    visual_cluster, linear_head), or all."""
     corpus: tyro.conf.Positional[str]
     """Corpus or run directory."""
     set: Settings = ()
@@ -61,6 +71,10 @@ class _Deciding(Working):
     """Corpus or run directory, measured."""
     set: Settings = ()
     """Change a threshold, as heuristics.min_side=256 (repeatable)."""
+    benchmark: Files = ()
+    """NAME=FOLDER of images and texts that must not be in the corpus (repeatable)."""
+    force: bool = False
+    """Let a CLIP decide that cannot tell true pairs of this corpus from shuffled ones."""
 
     def stages(self, recipe: Recipe) -> tuple[str, ...]:
         raise NotImplementedError
@@ -69,25 +83,29 @@ class _Deciding(Working):
         corpus = open_corpus(self.corpus)
         recipe = recipe_of(corpus, self.set)
         recipe = recipe.limited(self.stages(recipe))
+        benchmarks = named_folders(self.benchmark)
         with job(self, log_target(self.corpus), corpus.store) as work:
-            corpus = _decide(corpus, recipe, work)
+            recipe = decontaminated(corpus, recipe, benchmarks, work.engine, work.progress)
+            corpus = _decide(corpus, recipe, work, force=self.force)
         print_funnel(Console(), corpus.manifest)
         return 0
 
 
-def _decide(corpus: Corpus, recipe: Recipe, work: Job) -> Corpus:
+def _decide(corpus: Corpus, recipe: Recipe, work: Job, *, force: bool) -> Corpus:
     layers = measure(corpus, recipe.operators, work.engine, work.progress)
-    corpus = decide_and_save(corpus, recipe, layers, work.engine, work.progress)
+    corpus = decide_and_save(corpus, recipe, layers, work.engine, work.progress, force=force)
     corpus.store.remove(TEMPORARY)
     return corpus
 
 
 @dataclass(frozen=True, kw_only=True)
 class Selecting(_Deciding):
-    """Decide the stages that look at one sample at a time: thresholds and blocklists."""
+    """Decide thresholds, blocklists and CLIP selection: every stage but twins and balance."""
 
     def stages(self, recipe: Recipe) -> tuple[str, ...]:
-        return tuple(s.name for s in recipe.stages if isinstance(s, Select | Blocklist))
+        return tuple(
+            s.name for s in recipe.stages if isinstance(s, Select | Blocklist | ClipSelect)
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +119,44 @@ class Dedup(_Deciding):
         names = tuple(step.name for step in recipe.stages)
         last = max(n for n, name in enumerate(names) if name.endswith("dedup"))
         return self.only or names[: last + 1]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Balancing(_Deciding):
+    """Decide everything up to the concept balance of the recipe."""
+
+    only: bool = False
+    """Only the balance, on all readable samples."""
+
+    def stages(self, recipe: Recipe) -> tuple[str, ...]:
+        names = tuple(step.name for step in recipe.stages)
+        last = next(n for n, s in enumerate(recipe.stages) if isinstance(s, Balance))
+        return names[last : last + 1] if self.only else names[: last + 1]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibrating(Working):
+    """Score true against shuffled pairs: can this CLIP judge this corpus, and from where on?"""
+
+    corpus: tyro.conf.Positional[str]
+    """Corpus or run directory; what is not measured yet is measured."""
+    set: Settings = ()
+    """Change a parameter, as clip.model=ViT-B-32 (repeatable)."""
+
+    def run(self) -> int:
+        corpus = open_corpus(self.corpus)
+        recipe = recipe_of(corpus, self.set)
+        clip = clip_of(recipe)
+        if clip is None:
+            raise UsageError(f"{self.corpus}: its recipe has no clip operator")
+        with job(self, log_target(self.corpus), corpus.store) as work:
+            layers = measure(corpus, recipe.operators, work.engine, work.progress, clip.name)
+            _, found = calibrate_and_save(corpus, recipe, layers, work.progress)
+            corpus.store.remove(TEMPORARY)
+        print_calibration(Console(), found)
+        if not found.passed:
+            print(guard_text(clip, found))
+        return 0
 
 
 @dataclass(frozen=True, kw_only=True)

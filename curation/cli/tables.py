@@ -4,7 +4,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from schemas.manifest import CorpusManifest, ExportManifest, StageSummary, Totals
+from curation.pipeline.recipe import NOT_ASKED
+from schemas.manifest import Calibration, CorpusManifest, ExportManifest, StageSummary, Totals
 
 
 def bytes_text(size: int) -> str:
@@ -50,6 +51,11 @@ def funnel(console: Console, stages: list[StageSummary], totals: Totals) -> None
     table.add_column("why", overflow="fold")
     table.add_column("samples", justify="right")
     for stage in stages:
+        if stage.off == NOT_ASKED:
+            continue
+        if stage.off:
+            table.add_row(stage.stage, f"{stage.entered:,}", f"{stage.kept:,}", "off", "", "")
+            continue
         lost = [*stage.reasons.items(), *stage.errors.items()]
         notes = [(f"({name})", count) for name, count in stage.notes.items() if count]
         first, *rest = [*lost, *notes] or [("", 0)]
@@ -68,6 +74,38 @@ def funnel(console: Console, stages: list[StageSummary], totals: Totals) -> None
     console.print(
         f"kept {totals.kept:,} + dropped {totals.dropped:,} + quarantined {totals.quarantined:,} "
         f"= {totals.ingested:,} ingested",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+_BAR = 40
+"""Characters of the longest bar of a histogram."""
+
+
+def print_calibration(console: Console, found: Calibration) -> None:
+    """What calibration found, and both histograms side by side."""
+    table = Table("cosine", "true pairs", "", "shuffled", "", title_justify="left")
+    table.title = f"{found.model}: {found.pairs:,} true pairs, {found.shuffled:,} shuffled"
+    most_true, most_shuffled = max(found.true_counts), max(found.shuffled_counts)
+    for start in range(0, len(found.true_counts), 3):
+        true = sum(found.true_counts[start : start + 3])
+        shuffled = sum(found.shuffled_counts[start : start + 3])
+        low = found.edges[start]
+        mark = " <- threshold" if low <= found.threshold < found.edges[start + 3] else ""
+        table.add_row(
+            f"{low:.3f}{mark}",
+            "#" * round(_BAR / 3 * true / most_true / 3),
+            f"{true:,}",
+            "#" * round(_BAR / 3 * shuffled / most_shuffled / 3),
+            f"{shuffled:,}",
+        )
+    console.print(table)
+    console.print(
+        f"AUC {found.auc:.4f}; suggested threshold {found.threshold:.4f} (99th percentile of "
+        f"shuffled pairs); {found.share_above:.1%} of true pairs lie above it (lower 95% bound "
+        f"{found.share_above_low:.1%}, the guard asks for 10%): "
+        f"{'passed' if found.passed else 'NOT PASSED'}",
         highlight=False,
         soft_wrap=True,
     )

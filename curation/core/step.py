@@ -37,6 +37,9 @@ INDEX_COLUMNS = pa.schema(
 )
 """What a step may require of the index; every other column comes from a layer."""
 
+NOT_ASKED = "not asked for"
+"""Why a stage is off until one of its fields is set; nothing that a reader must be warned of."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Step(ABC):

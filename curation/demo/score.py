@@ -5,7 +5,7 @@ Only this module reads the truth table, and only after a run has decided.
 
 import json
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,9 @@ from curation.io.corpus import Corpus, open_corpus
 from curation.io.store import Store
 from curation.io.tables import read_table
 from schemas import KEPT
+
+RESAMPLING = ("balance", "cluster_balance", "water_fill")
+"""Stages that judge no sample: what they give up is not caught, nor wrongly dropped."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +47,24 @@ class Tally:
     """Kept, by variant of the defect; an empty name where it has none."""
 
 
+HEAD = 10
+"""Concepts whose share tells the skew."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Skew:
+    """How much of all mentions falls to the HEAD most named concepts."""
+
+    concepts: int
+    """Named at least once."""
+    most_before: int
+    """Samples that name the most named concept, before balance."""
+    most_after: int
+    head_before: float
+    """Share of mentions, 0-1."""
+    head_after: float
+
+
 @dataclass(frozen=True, kw_only=True)
 class Score:
     """A whole run against the truth."""
@@ -56,6 +77,10 @@ class Score:
     """Clean pairs that were lost, by reason."""
     wrong_rows: dict[int, str]
     """Line of each of them in `pairs.jsonl`, and its reason."""
+    resampled: int = 0
+    """Pairs that balance gave up: nothing is wrong with them, they count as kept above."""
+    skew: Skew | None = None
+    """Null where nothing was balanced."""
 
     def wrong_of(self, defect: str) -> int:
         """Clean pairs lost by a reason that is meant for that defect."""
@@ -65,7 +90,27 @@ class Score:
 def score(out: Path, run: Path) -> Score:
     """Scores `run` over the source of `out`. Raises CorpusError where they do not match."""
     truth = read_table(Store(str(out)), TRUTH_FILE).to_pylist()
-    return tally(truth, fates(open_corpus(str(run))))
+    corpus = open_corpus(str(run))
+    made = tally(truth, fates(corpus))
+    return replace(made, skew=skew(corpus))
+
+
+def skew(corpus: Corpus) -> Skew | None:
+    """The concept skew before and after the first stage that balanced concepts."""
+    stages = (stage for stage in corpus.manifest.stages if stage.stage == "balance")
+    ref = next((stage.tables["counts"] for stage in stages if "counts" in stage.tables), None)
+    counts = read_table(corpus.store, ref.path, ["samples", "kept"]) if ref else None
+    if counts is None or not counts.num_rows:
+        return None
+    before = sorted(counts["samples"].to_pylist(), reverse=True)
+    after = sorted(counts["kept"].to_pylist(), reverse=True)
+    return Skew(
+        concepts=len(before),
+        most_before=before[0],
+        most_after=after[0],
+        head_before=sum(before[:HEAD]) / sum(before),
+        head_after=sum(after[:HEAD]) / max(1, sum(after)),
+    )
 
 
 def fates(corpus: Corpus) -> dict[int, Fate]:
@@ -80,7 +125,7 @@ def fates(corpus: Corpus) -> dict[int, Fate]:
         verdicts: pa.Table = read_table(corpus.store, final.path(ref.shard), columns)
         for told, verdict in zip(source.to_pylist(), verdicts.to_pylist(), strict=True):
             found[int(json.loads(told)["row"])] = Fate(
-                kept=verdict["status"] == KEPT,
+                kept=verdict["status"] == KEPT or verdict["stage"] in RESAMPLING,
                 stage=verdict["stage"] or "",
                 reason=verdict["reason"] or verdict["error"] or "",
             )
@@ -98,6 +143,7 @@ def tally(truth: list[dict[str, Any]], found: dict[int, Fate]) -> Score:
     wrong: Counter[str] = Counter()
     wrong_rows: dict[int, str] = {}
     clean = 0
+    resampled = sum(fate.kept and fate.stage in RESAMPLING for fate in found.values())
     for row in truth:
         n, fate = row["row"], found[row["row"]]
         if row["defect"] is None:
@@ -117,7 +163,9 @@ def tally(truth: list[dict[str, Any]], found: dict[int, Fate]) -> Score:
             one.by["original dropped"] += 1
         else:
             one.missed[row["detail"] or ""] += 1
-    return Score(tallies=tallies, clean=clean, wrong=wrong, wrong_rows=wrong_rows)
+    return Score(
+        tallies=tallies, clean=clean, wrong=wrong, wrong_rows=wrong_rows, resampled=resampled
+    )
 
 
 def _staying(truth: list[dict[str, Any]], found: dict[int, Fate]) -> dict[int, int]:

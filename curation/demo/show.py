@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from curation.demo.defects import DEFECTS
-from curation.demo.score import Score
+from curation.demo.score import HEAD, Score
 
 _EVERY = 5.0
 """Seconds between plain lines."""
@@ -37,7 +37,8 @@ def print_score(score: Score, console: Console) -> None:
     for name, one in score.tallies.items():
         share = f"{one.caught / one.planted:.0%}" if one.planted else ""
         told = ", ".join(f"{kind} {count:,}".strip() for kind, count in one.missed.most_common())
-        missed = f"needs {DEFECTS[name].needs}" if DEFECTS[name].needs else told
+        needs = DEFECTS[name].needs if not one.caught else ""
+        missed = f"needs {needs}" if needs else told
         counts = [f"{one.planted:,}", f"{one.caught:,}", share, f"{score.wrong_of(name):,}"]
         by = ", ".join(f"{reason} {count:,}" for reason, count in one.by.most_common())
         table.add_row(name, *counts, Text(missed), *([Text(by)] if console.width >= _WIDE else []))
@@ -50,6 +51,16 @@ def print_score(score: Score, console: Console) -> None:
         highlight=False,
         soft_wrap=True,
     )
+    skew = score.skew
+    if skew is not None:
+        console.print(
+            f"Concept balance gave up {score.resampled:,} pairs: of {skew.concepts:,} concepts the "
+            f"most named one stood on {skew.most_before:,} pairs before and {skew.most_after:,} "
+            f"after; the {HEAD} most named had {skew.head_before:.1%} of all mentions before and "
+            f"{skew.head_after:.1%} after.",
+            highlight=False,
+            soft_wrap=True,
+        )
     console.print(_FOOTNOTE, highlight=False, style="dim")
 
 

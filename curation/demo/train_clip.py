@@ -54,9 +54,11 @@ class Training:
     """Learning rate after the warm-up, before it falls off in a half cosine."""
     bfloat16: bool = True
     """Autocast; on a processor that has it half as fast again as float32."""
+    held_out: int = HELD_OUT
+    """Pairs that the model is judged on."""
 
     def __post_init__(self) -> None:
-        for name in ("pairs", "epochs", "batch"):
+        for name in ("pairs", "epochs", "batch", "held_out"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
 
@@ -104,7 +106,7 @@ def train_clip(
     start = time.monotonic()
     draw = partial(draw_pairs, engine=engine, side=SIDE, progress=progress)
     pairs = draw(training.seed, training.pairs, captions=training.epochs, small=True)
-    held_out = draw(training.seed + 1, HELD_OUT)
+    held_out = draw(training.seed + 1, training.held_out)
     engine.close()
     out.mkdir(parents=True, exist_ok=True)
     merges = learn_merges((text for told in pairs.captions for text in told), WORDS, _SEEN_OFTEN)
@@ -116,11 +118,11 @@ def train_clip(
     losses = _fit(out, pairs, training, progress)
     trained = time.monotonic()
     metrics = {
-        **asdict(training),
+        "training": asdict(training),
         "words": BYTES + len(merges),
         "bytes": (out / WEIGHTS_FILE).stat().st_size,
         "last_loss": round(float(np.mean(losses[-20:])), 4),
-        "held_out": held_out_auc(out, held_out),
+        "auc": held_out_auc(out, held_out),
         "seconds": {"drawing": round(drawn - start), "training": round(trained - drawn)},
     }
     (out / METRICS_FILE).write_text(json.dumps(metrics, indent=1) + "\n", encoding="utf-8")

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 
-from curation.core.risks import unmeasured
+from curation.core.risks import clip_fails, measured_names, unmeasured
 from curation.io.store import Store
 from schemas.manifest import CorpusManifest, ExportManifest, StageSummary
 from schemas.sample import dataset_features
@@ -82,8 +82,9 @@ def _body(manifest: ExportManifest, corpus: CorpusManifest) -> str:
 
 
 def not_measured(corpus: CorpusManifest) -> list[str]:
-    """What no layer of the corpus says anything about."""
-    names = [name for layer in corpus.layers for name in (layer.operator, *layer.columns)]
+    """What no layer of the corpus says anything about; a CLIP that fails says nothing."""
+    fails = clip_fails(corpus.recipe, corpus.stages, corpus.calibration)
+    names = measured_names(corpus.layers, without_clip=fails)
     return [f"{text}: not measured" for text in unmeasured(names)]
 
 

@@ -1,5 +1,6 @@
 """Materialises: copies the chosen samples into shards that a trainer reads."""
 
+import dataclasses
 import hashlib
 from collections import Counter
 from typing import Any
@@ -23,7 +24,7 @@ from curation.pipeline.export_shard import ExportShard
 from curation.pipeline.recipe import ExportOptions
 from curation.version import __version__
 from schemas import EXPORT_INDEX, EXPORT_SHARDS
-from schemas.manifest import ExportManifest, LayerRef, TableRef, Totals
+from schemas.manifest import CorpusManifest, ExportManifest, LayerRef, TableRef, Totals
 
 
 def export(
@@ -40,7 +41,7 @@ def export(
             f"{corpus.store.path('')}: nothing is decided yet; run `curate select` or `curate run`"
         )
     store = Store(out)
-    layers = _layers(manifest.layers, options)
+    layers = _layers(manifest.layers, _trusted(manifest, options))
     fingerprint = digest(
         {
             "ledger": manifest.ledger,
@@ -59,6 +60,13 @@ def export(
             raise UsageError(f"{out}: holds a corpus; choose another place for the export")
         _clear(store)
     return _export(corpus, store, options, layers, fingerprint, engine, progress)
+
+
+def _trusted(manifest: CorpusManifest, options: ExportOptions) -> ExportOptions:
+    """Without the score of a CLIP that could not judge the corpus: it would mislead."""
+    judged = any(stage.stage == "clip_select" and not stage.off for stage in manifest.stages)
+    scores = tuple(name for name in options.scores if judged or name != "clip_score")
+    return dataclasses.replace(options, scores=scores)
 
 
 def _layers(

@@ -67,6 +67,7 @@ def measure(
     Operators share one pass over the bytes, but each that holds a model or is fitted to the corpus
     has a pass of its own after those before it; a shard that has its layer is not read again.
     """
+    operators = tuple(operator for operator in operators if operator.provides.names)
     layers = layers_of(operators, corpus.shards_sha256)
     wanted = _with_read(operators, only) if only else operators
     done = {name: layer.done(corpus.shards_sha256) for name, layer in layers.items()}

@@ -13,14 +13,25 @@ from curation.core.errors import CorpusError, UsageError
 from curation.core.fingerprint import plain
 from curation.core.operator import Operator
 from curation.core.step import Step
+from curation.core.vocabulary import Vocabulary
 from curation.operators.image.pixels import ImagePixels
 from curation.operators.image.probe import ImageProbe
 from curation.operators.text.caption_text import CaptionText
+from curation.operators.text.concepts import Concepts
+from curation.operators.vision_language.clip import Clip
+from curation.operators.vision_language.linear_head import HeadFile, LinearHead
+from curation.operators.vision_language.visual_cluster import VisualCluster
+from curation.relational.balance import Balance
+from curation.relational.benchmark_features import FeatureFile
 from curation.relational.blocklist import Blocklist
 from curation.relational.caption_frequency import CaptionFrequency
+from curation.relational.clip_select import ClipSelect
+from curation.relational.decontaminate import Decontaminate
 from curation.relational.exact_dedup import ExactDedup
 from curation.relational.near_dedup import NearDedup
 from curation.relational.select import Select
+from curation.relational.semantic_dedup import SemanticDedup
+from curation.relational.water_fill import WaterFill
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +50,7 @@ class ExportOptions:
     """Samples a shard holds at most."""
     shard_bytes: int = 256 << 20
     """Bytes of media and text a shard holds at most (a larger sample has one to itself)."""
-    scores: tuple[str, ...] = ("language", "luma_entropy", "blur", "caption_words")
+    scores: tuple[str, ...] = ("clip_score", "language", "luma_entropy", "blur", "caption_words")
     """Measures that travel with each sample, in its `meta.scores`."""
     blocklists: tuple[BlockFile, ...] = ()
     """Lists checked once more, on top of the recipe's blocklist stage."""
@@ -67,12 +78,20 @@ class Recipe:
     """Decided in this order, each over the survivors of the one before."""
     export: ExportOptions = ExportOptions()
 
-    def described(self) -> dict[str, Any]:
-        """The recipe as the manifest holds it."""
-        return {
+    def described(self, asked: "Recipe | None" = None) -> dict[str, Any]:
+        """The recipe as the manifest holds it.
+
+        `asked` is the recipe before calibration settled it: stages that differ in it are told
+        too, so that a later command starts from what the user asked for.
+        """
+        stages = [_described(step) for step in self.stages]
+        said = {
             "operators": {operator.name: plain(operator) for operator in self.operators},
-            "stages": [{"kind": type(step).__name__, **plain(step)} for step in self.stages],
+            "stages": stages,
         }
+        before = [_described(step) for step in asked.stages] if asked else stages
+        changed = [stage for stage in before if stage not in stages]
+        return {**said, "asked": changed} if changed else said
 
     def resumed(self, described: dict[str, Any]) -> "Recipe":
         """This recipe with the operators and stages that a manifest holds in place of its own.
@@ -88,7 +107,7 @@ class Recipe:
                 stage["name"]: _rebuild(
                     _STEPS[stage["kind"]], {k: v for k, v in stage.items() if k != "kind"}
                 )
-                for stage in described["stages"]
+                for stage in [*described["stages"], *described.get("asked", [])]
             }
         except (KeyError, TypeError, ValueError) as error:
             raise CorpusError(f"the recipe in the manifest cannot be used: {error!r}") from error
@@ -139,12 +158,34 @@ class Recipe:
         raise UsageError(f"--set {setting}: no stage {name!r}{_near(name, names)}")
 
 
+def _described(step: Step) -> dict[str, Any]:
+    return {"kind": type(step).__name__, **plain(step)}
+
+
 _OPERATORS: dict[str, type[Operator]] = {
-    kind.name: kind for kind in (ImageProbe, ImagePixels, CaptionText)
+    kind.name: kind
+    for kind in (ImageProbe, ImagePixels, CaptionText, Concepts, Clip, VisualCluster, LinearHead)
 }
 _STEPS: dict[str, type[Step]] = {
-    kind.__name__: kind for kind in (Select, Blocklist, ExactDedup, NearDedup, CaptionFrequency)
+    kind.__name__: kind
+    for kind in (
+        Select,
+        Blocklist,
+        ExactDedup,
+        ClipSelect,
+        NearDedup,
+        SemanticDedup,
+        CaptionFrequency,
+        Decontaminate,
+        Balance,
+        WaterFill,
+    )
 }
+_FILES: tuple[Any, ...] = (BlockFile, Vocabulary, HeadFile)
+"""Files that a user names: each is hashed by content, and a manifest holds no path."""
+
+NOT_ASKED = "not asked for"
+"""Of a stage that is off until one of its fields is set."""
 
 
 def _rebuild(kind: Any, value: Any) -> Any:
@@ -152,7 +193,7 @@ def _rebuild(kind: Any, value: Any) -> Any:
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
         hints = typing.get_type_hints(kind)
         made = {name: _rebuild(hints[name], item) for name, item in value.items()}
-        if kind is BlockFile:
+        if kind in (*_FILES, FeatureFile):
             made["path"] = ""
         return kind(**made)
     if isinstance(value, list):
@@ -169,14 +210,17 @@ def _changed(setting: str, item: Any, part: str, value: str) -> Any:
         return item.with_threshold(part, parsed)
     hints = typing.get_type_hints(type(item))
     fixed = {"name", "rules"} if isinstance(item, Step) else set()
-    names = [f.name for f in dataclasses.fields(item) if f.name not in fixed]
+    found = {"embed_dim", "checkpoint_sha256"}  # fields that a value finds by itself
+    names = [f.name for f in dataclasses.fields(item) if f.name not in fixed | found]
     if part not in names:
         raise UsageError(
             f"--set {setting}: {part!r} is not one of its fields{_near(part, [*names, *rules])}"
         )
-    parsed = _parse(setting, value, hints[part])
+    changed = {part: _parse(setting, value, hints[part])}
+    if isinstance(item, Step) and item.off == NOT_ASKED and part != "off":
+        changed["off"] = ""
     try:
-        return dataclasses.replace(item, **{part: parsed})
+        return dataclasses.replace(item, **changed)
     except ValueError as error:
         raise UsageError(f"--set {setting}: {error}") from error
 
@@ -186,6 +230,8 @@ def _parse(setting: str, value: str, kind: Any) -> Any:
     try:
         if kind is bool:
             return {"true": True, "1": True, "false": False, "0": False}[value.lower()]
+        if kind in _FILES:
+            return kind.at(value)
         if kind is int:
             return int(value)
         if kind is float:
@@ -193,8 +239,6 @@ def _parse(setting: str, value: str, kind: Any) -> Any:
         if origin is tuple:
             inner = typing.get_args(kind)[0]
             words = [word.strip() for word in value.strip("[]()").split(",") if word.strip()]
-            if inner is BlockFile:
-                return tuple(BlockFile.at(word) for word in words)
             return tuple(_parse(setting, word, inner) for word in words)
         if origin in (types.UnionType, typing.Union):
             inner = [k for k in typing.get_args(kind) if k is not type(None)]

@@ -1,21 +1,28 @@
 """Runs a recipe: ingest, measure, decide, export, each from where an earlier run left it."""
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from curation.core.errors import RunError
 from curation.core.manifest import schema_hash
 from curation.core.progress import Progress
 from curation.engines.local import LocalEngine
 from curation.io.corpus import Corpus
 from curation.io.store import TEMPORARY
+from curation.operators.vision_language.clip import Clip
+from curation.pipeline.benchmarks import prepare_benchmarks, with_features
+from curation.pipeline.calibrate import MIN_SHUFFLED, calibrate
 from curation.pipeline.decide import Decision, decide
 from curation.pipeline.export import export
+from curation.pipeline.guard import check_heads, clip_of, rests_on_clip, settle
 from curation.pipeline.ingest import IngestRequest, ingest
 from curation.pipeline.measure import measure
 from curation.pipeline.measure_shard import layer_schema
 from curation.pipeline.recipe import Recipe
+from curation.relational.decontaminate import Decontaminate
 from schemas import LEDGER
-from schemas.manifest import CorpusManifest, ExportManifest, LayerRef
+from schemas.manifest import Calibration, CorpusManifest, ExportManifest, LayerRef
 
 
 @dataclass(frozen=True)
@@ -27,16 +34,69 @@ class RunResult:
 
 
 def run(
-    recipe: Recipe, request: IngestRequest, out: str, engine: LocalEngine, progress: Progress
+    recipe: Recipe,
+    request: IngestRequest,
+    out: str,
+    engine: LocalEngine,
+    progress: Progress,
+    *,
+    benchmarks: Mapping[str, str] | None = None,
+    force: bool = False,
 ) -> RunResult:
-    """Runs every stage of `recipe` on a source; `out/corpus` and `out/export` hold the result."""
+    """Runs every stage of `recipe` on a source; `out/corpus` and `out/export` hold the result.
+
+    `benchmarks` are folders by name that the corpus must hold nothing of; `force` lets a CLIP
+    decide that fails its calibration.
+    """
     root = out.rstrip("/")
     corpus = ingest(request, f"{root}/corpus", engine, progress)
+    recipe = decontaminated(corpus, recipe, benchmarks or {}, engine, progress)
     layers = measure(corpus, recipe.operators, engine, progress)
-    corpus = decide_and_save(corpus, recipe, layers, engine, progress)
+    corpus = decide_and_save(corpus, recipe, layers, engine, progress, force=force)
     made = export(corpus, f"{root}/export", recipe.export, engine, progress)
     corpus.store.remove(TEMPORARY)
     return RunResult(corpus.manifest, made)
+
+
+def decontaminated(
+    corpus: Corpus,
+    recipe: Recipe,
+    benchmarks: Mapping[str, str],
+    engine: LocalEngine,
+    progress: Progress,
+) -> Recipe:
+    """The recipe with the features of `benchmarks`, beside or in place of those it has."""
+    check_heads(recipe)
+    if not benchmarks:
+        return recipe
+    similar = any(getattr(step, "clip_similarity", None) is not None for step in recipe.stages)
+    operators = tuple(o for o in recipe.operators if similar or not isinstance(o, Clip))
+    made = prepare_benchmarks(corpus, benchmarks, operators, engine, progress)
+    stages = tuple(
+        dataclasses.replace(
+            step,
+            off="",
+            benchmarks=(*(b for b in step.benchmarks if b.name not in benchmarks), *made),
+        )
+        if isinstance(step, Decontaminate)
+        else step
+        for step in recipe.stages
+    )
+    return dataclasses.replace(recipe, stages=stages)
+
+
+def calibrated(
+    corpus: Corpus, recipe: Recipe, layers: list[LayerRef], progress: Progress
+) -> Calibration | None:
+    """Calibration of the recipe's CLIP on this corpus; the recorded one where it still holds."""
+    clip = clip_of(recipe)
+    ref = next((layer for layer in layers if clip and layer.operator == clip.name), None)
+    if clip is None or ref is None:
+        return None
+    recorded = corpus.manifest.calibration
+    if recorded is not None and recorded.fingerprint == ref.fingerprint:
+        return recorded
+    return calibrate(corpus, ref, f"{clip.model} {clip.pretrained}".strip(), progress)
 
 
 def decide_and_save(
@@ -45,10 +105,26 @@ def decide_and_save(
     layers: list[LayerRef],
     engine: LocalEngine,
     progress: Progress,
+    *,
+    force: bool = False,
 ) -> Corpus:
     """Decides and commits a manifest that explains it."""
-    decision = decide(corpus, recipe.stages, layers, engine, progress)
-    return corpus.save(explained(corpus, recipe, layers, decision))
+    check_heads(recipe)
+    calibration = calibrated(corpus, recipe, layers, progress) if rests_on_clip(recipe) else None
+    settled = settle(recipe, calibration, force=force)
+    for warning in settled.warnings:
+        progress.say(f"warning: {warning}")
+    stages = with_features(corpus, settled.recipe.stages, settled.recipe.operators)
+    decision = decide(corpus, stages, layers, engine, progress)
+    manifest = explained(corpus, settled.recipe, layers, decision)
+    return corpus.save(
+        dataclasses.replace(
+            manifest,
+            recipe=settled.recipe.described(asked=recipe),
+            calibration=calibration or corpus.manifest.calibration,
+            warnings=list(settled.warnings),
+        )
+    )
 
 
 def explained(
@@ -61,7 +137,6 @@ def explained(
         schemas[f"layer {operator.name}"] = schema_hash(layer_schema(operator))
     return dataclasses.replace(
         corpus.manifest,
-        recipe=recipe.described(),
         schemas=schemas,
         layers=layers,
         stages=decision.stages,
@@ -79,3 +154,16 @@ def note_layers(corpus: Corpus, recipe: Recipe, layers: list[LayerRef]) -> Corpu
         return corpus
     described = {**recipe.described(), "stages": []}
     return corpus.save(dataclasses.replace(corpus.manifest, recipe=described, layers=layers))
+
+
+def calibrate_and_save(
+    corpus: Corpus, recipe: Recipe, layers: list[LayerRef], progress: Progress
+) -> tuple[Corpus, Calibration]:
+    """Calibrates and commits what was found. Raises RunError where there are too few pairs."""
+    found = calibrated(corpus, recipe, layers, progress)
+    if found is None:
+        raise RunError(
+            f"{corpus.store.path('')}: too few pairs with different captions to calibrate a CLIP "
+            f"(at least {MIN_SHUFFLED:,} shuffled pairs are needed)"
+        )
+    return corpus.save(dataclasses.replace(corpus.manifest, calibration=found)), found

@@ -12,10 +12,21 @@ from curation.report.wording import compact, number, percent
 WIDTH = 340
 """Units a histogram is wide."""
 
-_LEFT, _RIGHT, _PLOT, _LABEL, _FOOT = 38, 8, 104, 15, 22
+LEFT, RIGHT = 38, 8
+"""Units left free for tick labels, and on the other side."""
+
+_PLOT, _LABEL, _FOOT = 104, 15, 22
+TOP = 6.0 + _LABEL
+GROUND = TOP + _PLOT
+"""Where a plot with one line of labels above it begins and ends."""
+
 _SLOT, _GAP = 12, 6
 _LETTER, _TICK = 7.5, 12
 """Room that a letter of a tick label takes across, and a label takes up."""
+
+
+Place = Callable[[float], float]
+"""Where a value lies across a plot."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,13 +99,13 @@ def log_ticks(low: float, high: float) -> list[float]:
     return [tick for tick in found if low <= tick <= high]
 
 
-def histogram_chart(h: Histogram) -> HistogramChart:
-    """The geometry of one histogram."""
+def histogram_chart(h: Histogram, unit: str = "samples") -> HistogramChart:
+    """The geometry of one histogram; `unit` is what it counts."""
     rows = max(1, len(h.limits))
     top = 6.0 + _LABEL * rows
     ground = top + _PLOT
-    left = _LEFT + (_SLOT + _GAP if h.below else 0)
-    right = WIDTH - _RIGHT - (_SLOT + _GAP if h.above else 0)
+    left = LEFT + (_SLOT + _GAP if h.below else 0)
+    right = WIDTH - RIGHT - (_SLOT + _GAP if h.above else 0)
     low, high = h.edges[0], h.edges[-1]
 
     def place(value: float) -> float:
@@ -115,7 +126,7 @@ def histogram_chart(h: Histogram) -> HistogramChart:
         return round(max(1.0, share * _PLOT), 2)
 
     bars = [
-        _bar(ground, rise, spot)
+        _bar(ground, rise, spot, unit)
         for spot in _spots(h, place, left - _SLOT - _GAP, right + _GAP)
         if spot[2]
     ]
@@ -125,14 +136,14 @@ def histogram_chart(h: Histogram) -> HistogramChart:
     heights = log_ticks(1, most) if log_counts else linear_ticks(0, most, 3)
     return HistogramChart(
         height=ground + _FOOT,
-        left=_LEFT,
-        right=WIDTH - _RIGHT,
+        left=LEFT,
+        right=WIDTH - RIGHT,
         top=top,
         ground=ground,
         bars=bars,
         lines=[_line(h, limit, nth, place) for nth, limit in enumerate(h.limits)],
-        x_ticks=_apart([(place(tick), compact(tick)) for tick in ticks], across=True),
-        y_ticks=_apart(
+        x_ticks=thinned([(place(tick), compact(tick)) for tick in ticks], across=True),
+        y_ticks=thinned(
             [(round(ground - rise(int(t)), 2), compact(t)) for t in heights if t == int(t)],
             across=False,
         ),
@@ -140,7 +151,7 @@ def histogram_chart(h: Histogram) -> HistogramChart:
     )
 
 
-def _apart(ticks: list[tuple[float, str]], *, across: bool) -> list[tuple[float, str]]:
+def thinned(ticks: list[tuple[float, str]], *, across: bool) -> list[tuple[float, str]]:
     """Those ticks whose labels do not touch the one before."""
     found: list[tuple[float, str]] = []
     for at, label in ticks:
@@ -156,7 +167,6 @@ def _skewed(counts: list[int]) -> bool:
     return len(filled) > 1 and filled[-1] > 60 * filled[len(filled) // 2 - (len(filled) == 2)]
 
 
-Place = Callable[[float], float]
 Spot = tuple[float, float, int, int | None, str, bool]
 
 
@@ -187,10 +197,10 @@ def _values(h: Histogram, low: float, high: float) -> str:
     return number(first) if first >= last else f"{number(first)} to {number(last)}"
 
 
-def _bar(ground: float, rise: Callable[[int], float], spot: Spot) -> Bar:
+def _bar(ground: float, rise: Callable[[int], float], spot: Spot, unit: str) -> Bar:
     x, width, count, kept, words, outside = spot
     height, kept_height = rise(count), rise(kept or 0)
-    said = f"{words}: {count:,} samples"
+    said = f"{words}: {count:,} {unit}"
     return Bar(
         x=x,
         width=width,
@@ -212,9 +222,9 @@ def _line(h: Histogram, limit: Limit, nth: int, place: Place) -> Line:
     assert not isinstance(limit.threshold, tuple)
     label = f"{limit.reason} {sign} {number(limit.threshold)}"
     label = f"← {label}" if below else f"{label} →" if above else label
-    at_end = x > (_LEFT + WIDTH) / 2
+    at_end = x > (LEFT + WIDTH) / 2
     fails_below = limit.kind == "at_least"
-    right = WIDTH - _RIGHT
+    right = WIDTH - RIGHT
     empty = (below and fails_below) or (above and not fails_below)
     return Line(
         x=x,
@@ -222,8 +232,8 @@ def _line(h: Histogram, limit: Limit, nth: int, place: Place) -> Line:
         label_x=x - 5 if at_end else x + 5,
         label_y=13.0 + _LABEL * nth,
         anchor="end" if at_end else "start",
-        fail_x=_LEFT if fails_below else x,
-        fail_width=0 if empty else round(x - _LEFT if fails_below else right - x, 2),
+        fail_x=LEFT if fails_below else x,
+        fail_width=0 if empty else round(x - LEFT if fails_below else right - x, 2),
         beyond=below or above,
     )
 

@@ -47,7 +47,8 @@ class Column:
 def measured_columns(corpus: Corpus, ruled: list[str]) -> list[Column]:
     """Every number and word that was measured, and columns of the index that rules name.
 
-    Hashes, uids, lists and binary columns are no measures to draw and are left out.
+    Hashes, uids, numbers of clusters, lists and binary columns are no measures to draw and are
+    left out.
     """
     if not corpus.shards:
         return []
@@ -57,7 +58,7 @@ def measured_columns(corpus: Corpus, ruled: list[str]) -> list[Column]:
     found += _columns(corpus, "", index_path(first), wanted)
     for ref in corpus.manifest.layers:
         path = Layer(ref.operator, ref.fingerprint).path(first)
-        names = [name for name in ref.columns if not name.endswith("hash")]
+        names = [n for n in ref.columns if not n.endswith("hash") and n != "cluster"]
         found += _columns(corpus, ref.operator, path, names)
     return found
 

@@ -152,6 +152,16 @@ _REASONS = {
     "same_image": "the same image with another caption; the best twin stays",
     "near_image": "looks like a better image that stays",
     "caption_on_many_images": "one caption on many images says nothing about any of them",
+    "clip_score": "caption and image agree less than is asked for",
+    "not_in_top_fraction": "others agree better with their captions",
+    "no_clip_score": "the pair could not be scored",
+    "semantic_twin": "shows the same as a better image that stays",
+    "benchmark_phash": "looks like an image of a benchmark",
+    "benchmark_ngram": "shares a run of words with a text of a benchmark",
+    "benchmark_clip": "shows the same as an image of a benchmark",
+    "balanced_out": "all that it matches is common, and its draws were too high",
+    "unmatched": "matches nothing that is balanced",
+    "over_allotment": "its group has as many as it was allotted",
 }
 
 

@@ -4,14 +4,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TypedDict
 
-from curation.core.risks import unmeasured
+from curation.core.risks import clip_fails, described_names, measured_names, unmeasured
+from curation.core.step import NOT_ASKED
 from curation.report.funnel import Funnel, Loss
 from curation.report.wording import byte_size, display_safe, percent
 from schemas.manifest import CorpusManifest, ExportManifest, Input
 
 SHOWN = 12
 """Rows of each list before the rest is summed up."""
-LINE = 300
+LINE = 600
 """Characters of a line that somebody else wrote."""
 
 
@@ -81,8 +82,9 @@ def corpus_overview(
     manifest: CorpusManifest, sha256: str, export: ExportManifest | None, funnel: Funnel
 ) -> Overview:
     """Of a corpus, its manifest file's SHA-256, and the export made from it if there is one."""
-    names = [ref.operator for ref in manifest.layers]
-    names += [column for ref in manifest.layers for column in ref.columns]
+    fails = clip_fails(manifest.recipe, manifest.stages, manifest.calibration)
+    names = measured_names(manifest.layers, without_clip=fails)
+    said = [*manifest.warnings, *_uncalibrated(manifest), *_stale(export, sha256)]
     licenses = {name: (ingested, kept) for name, (ingested, kept) in manifest.licenses.items()}
     kept_of = dict(enumerate(kept for _, kept in manifest.sources))
     sources = [_source(made, kept_of.get(n)) for n, made in enumerate(manifest.inputs)]
@@ -98,7 +100,7 @@ def corpus_overview(
         family=manifest.family,
         headline=_headline(funnel),
         balance=_balance(funnel),
-        warnings=_warnings(funnel, sources, [*manifest.warnings, *_stale(export, sha256)]),
+        warnings=_warnings(funnel, sources, said),
         unmeasured=unmeasured(names),
         **_losses(funnel),
         sources=sources[:SHOWN],
@@ -112,15 +114,15 @@ def corpus_overview(
 
 def export_overview(manifest: ExportManifest, sha256: str, funnel: Funnel) -> Overview:
     """Of an export alone, whose manifest tells how its corpus came to be."""
-    operators = manifest.recipe.get("operators", {})
-    rules = [r["column"] for s in manifest.recipe.get("stages", []) for r in s.get("rules", [])]
+    fails = clip_fails(manifest.recipe, manifest.stages)
+    names = described_names(manifest.recipe, without_clip=fails)
     licenses = {name: (ingested, kept) for name, (ingested, kept) in manifest.licenses.items()}
     return Overview(
         family=manifest.family,
         headline=_headline(funnel),
         balance=_balance(funnel),
         warnings=_warnings(funnel, [], manifest.warnings),
-        unmeasured=unmeasured([*operators, *rules]),
+        unmeasured=unmeasured(names),
         **_losses(funnel),
         sources=[],
         sources_more=0,
@@ -183,7 +185,7 @@ def _warnings(funnel: Funnel, sources: list[Source], said: list[str]) -> list[st
     found = [display_safe(warning, LINE) for warning in dict.fromkeys(said)]
     if funnel.kept + funnel.dropped + funnel.quarantined != funnel.ingested:
         found.append("The ledger does not balance: curate verify lists what is wrong.")
-    found += _off(funnel)
+    found += _off(funnel, found)
     found += [f"Input {n}: only {s.part} were taken." for n, s in enumerate(sources, 1) if s.part]
     return found + _empty(funnel)
 
@@ -196,9 +198,28 @@ def _stale(export: ExportManifest | None, sha256: str) -> list[str]:
     return export.warnings
 
 
-def _off(funnel: Funnel) -> list[str]:
-    stages = [stage for stage in funnel.stages if stage.off]
-    return [f"Stage {s.name} was switched off: {display_safe(s.off, LINE)}" for s in stages]
+def _uncalibrated(manifest: CorpusManifest) -> list[str]:
+    """Where nothing has been decided yet with a CLIP that fails."""
+    calibration = manifest.calibration
+    if calibration is None or calibration.passed or manifest.warnings:
+        return []
+    return [f"{calibration.model} cannot judge this corpus: its CLIP score means nothing here."]
+
+
+def _off(funnel: Funnel, warned: list[str]) -> list[str]:
+    """Stages by why they are off; a reason that a warning has told is not told again."""
+    stages: dict[str, list[str]] = {}
+    for stage in funnel.stages:
+        if stage.off and stage.off != NOT_ASKED:
+            stages.setdefault(display_safe(stage.off, LINE), []).append(stage.name)
+    found = []
+    for why, names in stages.items():
+        if any(why in warning for warning in warned):
+            found.append(f"Switched off, as said above: {', '.join(names)}.")
+        else:
+            are = "Stage {} was" if len(names) == 1 else "Stages {} were"
+            found.append(f"{are.format(', '.join(names))} switched off: {why}")
+    return found
 
 
 def _empty(funnel: Funnel) -> list[str]:

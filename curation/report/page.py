@@ -18,11 +18,13 @@ from curation.io.corpus import Corpus, Opened, open_any
 from curation.io.store import Store, write_file
 from curation.report.axis import Limit
 from curation.report.chart import FUNNEL_WIDTH, WIDTH, HistogramChart, funnel_rows, histogram_chart
+from curation.report.entry_names import entry_names, vocabulary_entries
 from curation.report.funnel import Funnel, funnel, undecided_funnel
 from curation.report.gallery import Gallery, build_gallery, gallery_of_export, totals_of
 from curation.report.histogram import Histogram, Measures, WordCount, limits_of, measures
 from curation.report.overview import Overview, corpus_overview, export_overview
 from curation.report.run_record import RunRecord, newest_record
+from curation.report.selection import Selection, selection
 from curation.report.wording import GLOSSARY, byte_size, display_safe, number, percent
 from schemas.manifest import LayerRef
 
@@ -76,7 +78,11 @@ def render(opened: Opened, record: RunRecord | None) -> str:
 def _corpus_view(corpus: Corpus, opened: Opened) -> dict[str, Any]:
     manifest = corpus.manifest
     export = opened.export[1] if opened.export else None
-    gallery = build_gallery(corpus, opened.export)
+    entries = vocabulary_entries(manifest.layers)
+    selected = selection(corpus, opened.export, entries)
+    gallery = build_gallery(
+        corpus, opened.export, entries=entry_names(entries), spent=selected.spent
+    )
     if manifest.ledger is not None:
         counted = funnel(manifest.totals, manifest.stages, manifest.recipe)
     else:
@@ -86,6 +92,7 @@ def _corpus_view(corpus: Corpus, opened: Opened) -> dict[str, Any]:
     return _view(
         overview=corpus_overview(manifest, _manifest_sha256(corpus.store), export, counted),
         counted=counted,
+        selected=selected,
         gallery=gallery,
         measured=measured,
         layers=manifest.layers,
@@ -99,6 +106,7 @@ def _export_view(opened: Opened) -> dict[str, Any]:
     return _view(
         overview=export_overview(manifest, _manifest_sha256(store), counted),
         counted=counted,
+        selected=Selection(),
         gallery=gallery_of_export(store, manifest),
         measured=None,
         layers=[],
@@ -114,6 +122,7 @@ def _view(
     *,
     overview: Overview,
     counted: Funnel,
+    selected: Selection,
     gallery: Gallery,
     measured: Measures | None,
     layers: list[LayerRef],
@@ -123,6 +132,7 @@ def _view(
         "overview": overview,
         "funnel": counted,
         "rows": funnel_rows(counted, overview.exported.samples if overview.exported else None),
+        "selection": selected,
         "gallery": gallery,
         "groups": groups,
         "measured": measured is not None,

@@ -56,6 +56,11 @@ GLOSSARY: Final[dict[str, str]] = {
     "card_count": "payment card numbers in the caption",
     "file_name_like": "1 where the caption is a file name",
     "placeholder": "1 where the caption only stands in for one",
+    "clip_score": "how well caption and image agree: cosine of their CLIP embeddings, -1 to 1",
+    "clip_skipped": "1 where CLIP was not asked, as the sample lies below its floor",
+    "concept_language": "language whose vocabulary the caption was held against",
+    "cluster": "number of the visual cluster",
+    "cluster_distance": "how far from the middle of its visual cluster: 1 - cosine, 0 when there",
 }
 """What a measure means, in a few words; a measure that is not here is shown by its name alone."""
 
@@ -177,7 +182,7 @@ def settings_text(stage: Mapping[str, Any]) -> str:
     """A stage's own parameters: `distance 3, keep_best area`."""
     parts = []
     for name, value in stage.items():
-        if name in ("kind", "name", "rules", "off"):
+        if name in ("kind", "name", "rules", "off") or value is None:
             continue
         if isinstance(value, list):
             said = ", ".join(str(v.get("name", v) if isinstance(v, dict) else v) for v in value[:8])
@@ -189,11 +194,16 @@ def settings_text(stage: Mapping[str, Any]) -> str:
     return "; ".join(parts)
 
 
-def verdict_text(row: Mapping[str, Any], rule: Mapping[str, Any] | None, kind: str) -> str:
+def verdict_text(
+    row: Mapping[str, Any],
+    rule: Mapping[str, Any] | None,
+    kind: str,
+    entries: Mapping[str, str] | None = None,
+) -> str:
     """Why one sample was dropped: what was measured against what it was held to.
 
     `row` is its ledger row, `rule` the rule of that reason where its stage is a Select, `kind`
-    the kind of its stage.
+    the kind of its stage, `entries` the names of vocabulary entries by `language:id`.
     """
     value, threshold, detail = row["value"], row["threshold"], row["detail"]
     if rule is not None:
@@ -204,10 +214,31 @@ def verdict_text(row: Mapping[str, Any], rule: Mapping[str, Any] | None, kind: s
     if value is not None and kind == "ExactDedup":
         return f"1 of {number(value)} alike"
     if value is not None and threshold is not None:
-        said, limit = apart(value, threshold)
-        if kind == "NearDedup":
-            return f"{said} of 64 bits differ (limit {limit})"
-        if kind == "CaptionFrequency":
-            return f"caption on {said} images > {limit}"
-        return f"{said} against {limit}"
-    return display_safe(detail or row["reason"] or "", 60)
+        what = display_safe((entries or {}).get(detail, detail or ""), 60)
+        return _held_against(kind, row["reason"], *apart(value, threshold), what)
+    return _WITHOUT_VALUE.get(row["reason"], "") or display_safe(detail or row["reason"] or "", 60)
+
+
+_WITHOUT_VALUE = {
+    "no_clip_score": "no CLIP score: the pair could not be scored",
+    "unmatched": "matches nothing that is balanced",
+}
+
+
+def _held_against(kind: str, reason: str | None, said: str, limit: str, what: str) -> str:
+    """`said` is what was measured, `limit` what it was held to, `what` the entry or benchmark."""
+    if reason == "benchmark_ngram":
+        return f"{what}: {said} word sequence{'' if said == '1' else 's'} in common"
+    if reason == "benchmark_phash":
+        return f"{what}: {said} of 64 bits differ (limit {limit})"
+    if reason == "benchmark_clip":
+        return f"{what}: cosine {said} ≥ {limit}"
+    told = {
+        "NearDedup": f"{said} of 64 bits differ (limit {limit})",
+        "CaptionFrequency": f"caption on {said} images > {limit}",
+        "ClipSelect": f"CLIP score {said} < {limit}",
+        "SemanticDedup": f"cosine {said} > {limit}",
+        "Balance": f"{what}: drew {limit} ≥ {said}",
+        "WaterFill": f"place {said} > {limit} allotted to {what}",
+    }
+    return told.get(kind, f"{said} against {limit}")

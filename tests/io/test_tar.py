@@ -93,7 +93,7 @@ def made(members: list[tuple[str, bytes, bytes]], kind: str) -> bytes:
             info = tarfile.TarInfo(name)
             info.type, info.linkname = form, "elsewhere" * 20 if form in b"12" else ""
             info.mtime = 1_700_000_000
-            if info.isreg():
+            if info.isreg() and not (form == tarfile.AREGTYPE and name.endswith("/")):
                 info.size = len(data)
             tar.addfile(info, io.BytesIO(data))
     return sink.getvalue()

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlglot import exp
 
+from curation.core.draw import words
 from curation.relational import semantic_dedup
 from curation.relational.semantic_dedup import SemanticDedup
 from tests.relational.sessions import SESSIONS, best_first, dropped, kept_by, survivors, verdicts
@@ -28,7 +29,6 @@ def sample(number, embedding, cluster, **measures):
         "uid": f"{number * 7919 % 100_003:032x}",
         "clip_image": stored,
         "cluster": cluster,
-        "cluster_distance": (number * 31 % 1009) / 1009,
         **measures,
     }
 
@@ -221,15 +221,21 @@ def test_one_cluster_of_twins_holding_everything(decide):
 
 
 def test_a_cluster_above_the_maximum_is_compared_part_by_part(decide):
-    """1,000 samples at 300 a part are 4 parts of 250, by distance; twins across a cut both stay."""
+    """1,000 samples at 300 a part are 4 parts of 250, along a direction of draws of 1 and -1."""
     rows = planted(7, 1000, 1)
     said = decide(SemanticDedup(name="s", max_cluster=300), rows)
-    rings = sorted(rows, key=lambda r: (r["cluster_distance"], r["uid"], r["shard"], r["row"]))
-    parts = [{**row, "cluster": place // 250} for place, row in enumerate(rings)]
+    signs = [1 if int(word) % 2 else -1 for word in words(0, "semantic_dedup", np.arange(WIDTH))]
+
+    def along(row):
+        halves = np.frombuffer(row["clip_image"], "<f2").tolist()
+        return sum(sign * x for sign, x in zip(signs, halves, strict=True))
+
+    ordered = sorted(rows, key=lambda r: (along(r), r["uid"], r["shard"], r["row"]))
+    parts = [{**row, "cluster": place // 250} for place, row in enumerate(ordered)]
     assert said == plainly(parts, 0.95, True, "clip_score", "area") != []
     whole = decide(SemanticDedup(name="s", max_cluster=1000), rows)
     assert whole == plainly(rows, 0.95, True, "clip_score", "area")
-    assert 0 < len(said) < len(whole)
+    assert len(whole) / 2 < len(said) < len(whole)
 
 
 def open_session(step, rows):
@@ -343,7 +349,6 @@ def test_requires_what_it_reads():
     assert SemanticDedup(name="s", keep_best=("blur",)).requires == pa.schema(
         [
             ("cluster", pa.int32()),
-            ("cluster_distance", pa.float64()),
             ("clip_image", pa.binary()),
             ("blur", pa.float64()),
         ]

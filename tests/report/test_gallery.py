@@ -10,15 +10,9 @@ import pytest
 from curation.cli.main import main
 from curation.io.corpus import open_any
 from curation.report.choice import Group
-from curation.report.gallery import (
-    KEPT_TILES,
-    WITHHELD,
-    Gallery,
-    build_gallery,
-    curtain,
-    gallery_of_export,
-)
+from curation.report.gallery import KEPT_TILES, Gallery, build_gallery, gallery_of_export
 from curation.report.pictures import Picked
+from curation.report.tiles import WITHHELD, curtain
 from schemas.manifest import CorpusManifest, Input, StageSummary, Totals
 from tests.pipeline.corpora import caption, picture, tree, write_pairs
 

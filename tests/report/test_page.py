@@ -28,12 +28,12 @@ VOID = {"meta", "img", "br", "hr", "link", "input"}
 _TAGS = (
     "html head meta title style body main header section nav h1 h2 h3 p a ul ol li dl dt dd div "
     "span b i em strong small code bdi table thead tbody tr th td figure figcaption img "
-    "svg rect line text g"
+    "svg rect line polyline text g"
 )
 _ATTRIBUTES = (
     "lang charset http-equiv content name class id href src alt title dir scope colspan "
     "role aria-label aria-hidden viewbox preserveaspectratio x y x1 x2 y1 y2 width height "
-    "text-anchor"
+    "text-anchor points"
 )
 TAGS, ATTRIBUTES = set(_TAGS.split()), set(_ATTRIBUTES.split())
 

@@ -2,6 +2,7 @@
 
 import unicodedata
 
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -125,7 +126,7 @@ def test_a_verdict_holds_what_was_measured_against_what_was_asked():
 
 
 def test_what_nobody_measured_is_named():
-    said = unmeasured([o.name for o in recipe().operators])
+    said = unmeasured([])
     assert "NSFW and other unsafe content" in said
     assert "NSFW and other unsafe content" not in unmeasured(["nsfw_score"])
     assert len(unmeasured(["nsfw_score", "clip_score"])) == len(said) - 2
@@ -137,5 +138,7 @@ def test_every_measure_of_the_recipe_is_explained():
         for operator in recipe().operators
         for field in operator.provides
         if not field.name.endswith("hash")
+        and not pa.types.is_nested(field.type)
+        and not pa.types.is_fixed_size_binary(field.type)
     }
     assert plain <= set(GLOSSARY)
