@@ -13,8 +13,9 @@ from curation.core.operator import IMAGE
 from curation.models.clip import computing, load_clip
 from curation.operators.vision_language.clip import Clip
 
-_IMAGES = 256
-_BATCH = 64
+_IMAGES = 64
+_BATCH = 32
+_ROUNDS = 3
 
 
 def figures() -> list[Figure]:
@@ -48,8 +49,11 @@ def figures() -> list[Figure]:
                 model.images(images)
                 model.texts(captions)
 
-    seconds = {"operator": best(lambda: opened(batch)), "decode": best(decode)}
-    seconds["forward"] = best(forward)
+    parts = {"operator": lambda: opened(batch), "decode": decode, "forward": forward}
+    seconds = dict.fromkeys(parts, float("inf"))
+    for _ in range(_ROUNDS):  # by turns, so that another's load falls on all three
+        for name, part in parts.items():
+            seconds[name] = min(seconds[name], best(part, 1))
     ratio = seconds["operator"] / (seconds["decode"] + seconds["forward"])
     rates = ", ".join(f"{name} {len(data) / spent:.1f}" for name, spent in seconds.items())
     return [

@@ -7,6 +7,7 @@ its "basic filtering" baseline. GLM-4.5V: its technical report names the heurist
 resolution, solid colour, caption length, image de-duplication) without numbers.
 """
 
+from curation.core.step import NOT_ASKED
 from curation.operators.image.pixels import ImagePixels
 from curation.operators.image.probe import ImageProbe
 from curation.operators.text.caption_text import CaptionText
@@ -14,7 +15,7 @@ from curation.operators.text.concepts import Concepts
 from curation.operators.vision_language.clip import Clip
 from curation.operators.vision_language.linear_head import LinearHead
 from curation.operators.vision_language.visual_cluster import VisualCluster
-from curation.pipeline.recipe import NOT_ASKED, ExportOptions, Recipe
+from curation.pipeline.recipe import ExportOptions, Recipe
 from curation.relational.balance import Balance
 from curation.relational.blocklist import Blocklist
 from curation.relational.caption_frequency import CaptionFrequency

@@ -4,7 +4,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from curation.pipeline.recipe import NOT_ASKED
+from curation.core.step import NOT_ASKED
 from schemas.manifest import Calibration, CorpusManifest, ExportManifest, StageSummary, Totals
 
 

@@ -11,9 +11,10 @@ import difflib
 import importlib.util
 import json
 import pickle
+import threading
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,10 @@ CONFIG_FILE = "open_clip_config.json"
 
 RANDOM_SEED = 0
 """Of the weights of a model without any: for tests and timings."""
+
+TEXT_LOOK = 4_096
+"""Characters of a text that are tokenized: a model sees some 77 tokens, and the time that
+open_clip's tokenizer takes is quadratic in the length of a word."""
 
 _WEIGHTS = ("*.safetensors", "*.bin", "*.pt", "*.pth")
 _NOTES = ("README.md", "metrics.json")
@@ -208,14 +213,17 @@ class ClipModel:
     dtype: str
     size: tuple[int, int]
     """Height and width of a preprocessed image."""
+    _tokenizing: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     def tokenize(self, texts: list[str]) -> "torch.Tensor":
-        """(texts, context length) token ids."""
-        remembered = getattr(self.tokenizer, "cache", None)
-        if isinstance(remembered, dict) and len(remembered) > _WORDS_KEPT:
-            for word in list(remembered)[2:]:  # the first two are its special tokens
-                remembered.pop(word, None)
-        ids: torch.Tensor = self.tokenizer(texts)
+        """(texts, context length) token ids of the texts' first `TEXT_LOOK` characters."""
+        with self._tokenizing:  # tokenizers are not made for threads
+            known = getattr(self.tokenizer, "cache", None)
+            if isinstance(known, dict) and len(known) > _WORDS_KEPT:
+                special = len(self.tokenizer.all_special_ids)
+                for word in list(known)[special:]:
+                    del known[word]
+            ids: torch.Tensor = self.tokenizer([text[:TEXT_LOOK] for text in texts])
         return ids
 
     def images(self, pixels_BCHW: "torch.Tensor") -> "torch.Tensor":  # noqa: N803

@@ -12,7 +12,7 @@ from curation.core.blocklist import BlockFile
 from curation.core.errors import CorpusError, UsageError
 from curation.core.fingerprint import plain
 from curation.core.operator import Operator
-from curation.core.step import Step
+from curation.core.step import NOT_ASKED, Step
 from curation.core.vocabulary import Vocabulary
 from curation.operators.image.pixels import ImagePixels
 from curation.operators.image.probe import ImageProbe
@@ -183,9 +183,6 @@ _STEPS: dict[str, type[Step]] = {
 }
 _FILES: tuple[Any, ...] = (BlockFile, Vocabulary, HeadFile)
 """Files that a user names: each is hashed by content, and a manifest holds no path."""
-
-NOT_ASKED = "not asked for"
-"""Of a stage that is off until one of its fields is set."""
 
 
 def _rebuild(kind: Any, value: Any) -> Any:

@@ -10,6 +10,7 @@ from PIL import Image
 
 from curation.cli.main import main
 from curation.io.corpus import open_corpus
+from jobs import shipped_recipe
 from tests.pipeline.corpora import ledger, tree, write_pairs
 
 QUICK = ("--workers", "0")
@@ -71,7 +72,9 @@ def test_deciding_measures_what_is_missing(source, tmp_path):
     corpus = tmp_path / "corpus"
     curate("ingest", source, "--out", corpus, *QUICK)
     assert curate("select", corpus, *QUICK) == 0
-    assert len(open_corpus(str(corpus)).manifest.layers) == 3
+    layers = [layer.operator for layer in open_corpus(str(corpus)).manifest.layers]
+    assert layers == ["image_probe", "image_pixels", "caption_text", "concepts", "clip",
+                      "visual_cluster"]  # fmt: skip
 
 
 def test_inspect_tells_what_a_path_is(out, capsys):
@@ -95,7 +98,8 @@ def test_inspect_sample_tells_all_and_gives_its_image(out, source, tmp_path, cap
     (known,) = json.loads(capsys.readouterr().out)
     assert known["uid"] == uid
     assert known["measures"]["image_probe"]["format"] == "JPEG"
-    assert [stage["verdict"]["status"] for stage in known["stages"]] == ["kept"] * 6
+    assert {stage["verdict"]["status"] for stage in known["stages"]} == {"kept"}
+    assert len(known["stages"]) == len(shipped_recipe("image-text").stages)
     image = tmp_path / "look.jpg"
     assert curate("inspect", out, "--sample", uid, "--image", image) == 0
     assert image.read_bytes() == (source / "images" / "3.jpg").read_bytes()
@@ -266,7 +270,10 @@ def test_unknown_commands_and_options_are_usage_errors(capsys):
 
 def test_an_unknown_operator_is_named(out, capsys):
     assert curate("measure", "taste", out, *QUICK) == 2
-    assert "there are: image_probe, image_pixels, caption_text, all" in capsys.readouterr().err
+    assert (
+        "there are: image_probe, image_pixels, caption_text, concepts, clip,"
+        in capsys.readouterr().err
+    )
 
 
 def test_a_damaged_manifest_is_one_line(out, capsys):
@@ -295,3 +302,52 @@ def test_pictures_of_every_common_format_come_through(tmp_path):
     shutil.copy(source / "pairs.jsonl", folder / "notes.md")
     assert curate("run", "image-text", "--input", folder, "--out", tmp_path / "o", *QUICK) == 0
     assert open_corpus(str(tmp_path / "o")).manifest.totals.kept == 3
+
+
+def test_calibrate_says_that_the_demo_model_knows_no_such_pictures(tmp_path, capsys):
+    corpus = tmp_path / "corpus"
+    curate("ingest", write_pairs(tmp_path / "many", 60), "--out", corpus, *QUICK)
+    assert curate("calibrate", corpus, *QUICK) == 0
+    said = capsys.readouterr().out
+    assert "60 true pairs" in said
+    assert "NOT PASSED" in said
+    assert "knows drawings, not photographs" in said
+    found = open_corpus(str(corpus)).manifest.calibration
+    assert found is not None
+    assert (found.pairs, found.passed) == (60, False)
+    assert found.shuffled == 60 * 59
+
+
+def test_calibrate_needs_pairs(source, tmp_path, capsys):
+    corpus = tmp_path / "corpus"
+    curate("ingest", source, "--out", corpus, *QUICK)
+    assert curate("calibrate", corpus, *QUICK) == 1
+    assert "too few pairs" in capsys.readouterr().err
+
+
+def test_balance_decides_up_to_the_balance(source, tmp_path):
+    corpus = tmp_path / "corpus"
+    curate("ingest", source, "--out", corpus, *QUICK)
+    assert curate("balance", corpus, "--set", "balance.t=1", *QUICK) == 0
+    stages = [stage.stage for stage in open_corpus(str(corpus)).manifest.stages]
+    assert stages[-1] == "balance"
+    assert "caption_frequency" in stages
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("clip.model=ViT-B-33", "ViT-B-33"),
+        ("clip.checkpoint=nowhere.safetensors", "nowhere.safetensors"),
+        ("concepts.vocabulary=nowhere.txt", "nowhere.txt"),
+        ("linear_head.heads=nowhere.safetensors", "nowhere.safetensors"),
+        ("clip.floor=min_side", "floor"),
+        ("clip_select.threshold=two", "float"),
+        ("decontaminate.benchmarks=folder", "--benchmark"),
+    ],
+)
+def test_a_selection_setting_without_meaning_is_one_line(source, tmp_path, capsys, setting, said):
+    command = ["run", "image-text", "--input", source, "--out", tmp_path / "o", "--set", setting]
+    assert curate(*command, *QUICK) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert words in line

@@ -62,15 +62,20 @@ def test_no_threshold_means_measuring_again(setting):
     assert layers_of(recipe().with_settings((setting,)).operators) == layers_of(recipe().operators)
 
 
+READ_CAPTIONS = ("concepts", "clip", "visual_cluster", "linear_head")
+"""Operators that read what caption_text measures, or read one that does."""
+
+
 @pytest.mark.parametrize(
     ("setting", "moved"),
     [
         ("image_pixels.max_pixels=1000000", {"image_pixels"}),
-        ("caption_text.n=3", {"caption_text"}),
-        ("caption_text.placeholders=stock picture", {"caption_text"}),
+        ("caption_text.n=3", {"caption_text", *READ_CAPTIONS}),
+        ("clip.batch_size=32", {"clip", "visual_cluster", "linear_head"}),
+        ("visual_cluster.seed=1", {"visual_cluster"}),
     ],
 )
-def test_a_parameter_of_an_operator_names_another_layer(setting, moved):
+def test_a_parameter_names_another_layer_of_its_operator_and_of_those_that_read_it(setting, moved):
     before = layers_of(recipe().operators)
     after = layers_of(recipe().with_settings((setting,)).operators)
     assert {name for name in before if before[name] != after[name]} == moved

@@ -14,6 +14,7 @@ from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 
 from curation.core.errors import CurationError, RunError, UsageError
+from curation.models import clip
 from curation.models.clip import (
     CONFIG_FILE,
     DEMO_FOLDER,
@@ -224,6 +225,34 @@ def test_a_folder_without_a_usable_configuration_or_weights_is_refused(folder):
     (folder / CONFIG_FILE).write_text(json.dumps({"model_cfg": {**TINY, "vision_cfg": {"x": 1}}}))
     (folder / "second.safetensors").unlink()
     assert "cannot be set up" in refused(local(folder), RunError)
+
+
+def test_a_tokenizer_forgets_words_and_tokenizes_as_before(tiny, monkeypatch):
+    model = load_clip(local(tiny))
+    texts = [f"word{letter}a tree" for letter in "abcdefghij"]
+    before = model.tokenize(texts)
+    assert torch.equal(before, open_clip.get_tokenizer("ViT-B-32", context_length=12)(texts))
+    monkeypatch.setattr(clip, "_WORDS_KEPT", 5)
+    for _ in range(3):
+        assert torch.equal(model.tokenize(texts), before)
+    assert model.tokenize([]).shape == (0, 12)
+    assert len(model.tokenizer.cache) == 2
+
+
+def test_an_endless_word_takes_no_endless_time(tiny):
+    model = load_clip(local(tiny))
+    ids = model.tokenize(["x" * 1_000_000])
+    assert torch.equal(ids, model.tokenize(["x" * 5_000]))
+
+
+def test_computing_uses_the_threads_it_is_given_and_puts_them_back():
+    before = torch.get_num_threads()
+    for threads in (1, 3):
+        with clip.computing(threads):
+            assert torch.get_num_threads() == threads
+            assert torch.is_inference_mode_enabled()
+        assert torch.get_num_threads() == before
+    assert not torch.is_inference_mode_enabled()
 
 
 def test_a_folders_name_is_of_all_that_decides_scores(folder):

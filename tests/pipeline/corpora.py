@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from curation.io.corpus import Corpus, open_corpus
 from curation.io.sources import SourceOptions
 from curation.io.tables import read_table
 from curation.pipeline.ingest import IngestRequest
+from curation.pipeline.recipe import Recipe
 from curation.pipeline.run import RunResult, run
 from jobs.image_text import recipe
 
@@ -64,15 +66,31 @@ def tree(folder: Path) -> dict[str, str]:
     return found
 
 
+def plain_recipe() -> Recipe:
+    """The recipe without its CLIP and what rests on it, which take seconds to load."""
+    models = ("clip", "visual_cluster", "linear_head")
+    whole = recipe()
+    judged = {n for o in whole.operators if o.name in models for n in o.provides.names}
+    stages = [
+        replace(step, keep_best=("area",)) if hasattr(step, "keep_best") else step
+        for step in whole.stages
+    ]
+    return replace(
+        whole,
+        operators=tuple(o for o in whole.operators if o.name not in models),
+        stages=tuple(s for s in stages if not judged & set(s.requires.names)),
+    )
+
+
 def curate(
     source: Path, out: Path, *settings: str, workers: int = 0, shard_samples: int = 25, **more: Any
 ) -> RunResult:
-    """Runs the image-text recipe, in this process unless `workers` are asked for."""
+    """Runs the recipe without CLIP, in this process unless `workers` are asked for."""
     request = IngestRequest(
         source=str(source), options=SourceOptions(shard_samples=shard_samples), **more
     )
     with LocalEngine(workers=workers, memory="500MB") as engine:
-        return run(recipe().with_settings(settings), request, str(out), engine, SILENT)
+        return run(plain_recipe().with_settings(settings), request, str(out), engine, SILENT)
 
 
 def ledger(corpus: Corpus) -> pa.Table:

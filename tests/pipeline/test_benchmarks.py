@@ -34,9 +34,8 @@ from curation.pipeline.ingest import IngestRequest, ingest
 from curation.pipeline.measure import measure
 from curation.pipeline.run import decide_and_save
 from curation.relational.decontaminate import Decontaminate
-from jobs.image_text import recipe
 from tests.io.images import REALDATA
-from tests.pipeline.corpora import caption, fates, ledger, picture, write_pairs
+from tests.pipeline.corpora import caption, fates, ledger, picture, plain_recipe, write_pairs
 
 QUESTION = "what stands behind the red lighthouse on the left side of the harbour wall today"
 SHORT = "how many copper kettles hang above the stove"
@@ -97,7 +96,7 @@ def corpus(tmp_path_factory):
     return made
 
 
-OPERATORS = (*recipe().operators, TinyClip())
+OPERATORS = (*plain_recipe().operators, TinyClip())
 
 
 class Heard:
@@ -129,7 +128,7 @@ def texts_of(corpus, folder):
 
 def decided(corpus, step, operators=OPERATORS):
     """The corpus after one stage, decontamination."""
-    made = replace(recipe(), operators=operators, stages=(step,))
+    made = replace(plain_recipe(), operators=operators, stages=(step,))
     with LocalEngine(workers=0, memory="500MB") as engine:
         layers = measure(corpus, operators, engine, SILENT)
         return decide_and_save(corpus, made, layers, engine, SILENT)
@@ -319,7 +318,7 @@ def gone(folder):
 def test_a_benchmark_with_nothing_to_compare_is_one_line(corpus, folder, spoil):
     message = spoil(folder)
     with pytest.raises(UsageError, match=f"^benchmark own: .*{message}"):
-        prepare(corpus, operators=recipe().operators, own=folder)
+        prepare(corpus, operators=plain_recipe().operators, own=folder)
 
 
 @pytest.mark.parametrize(
@@ -492,7 +491,7 @@ def test_real_pictures_that_were_encoded_again_are_found(tmp_path):
         row["image"] = Path(row["image"]).name
         row["text"] = row["caption"]
     (tmp_path / "pairs" / "pairs.jsonl").write_text(jsonl(*rows))
-    operators = recipe().operators
+    operators = plain_recipe().operators
     with LocalEngine(workers=0, memory="500MB") as engine:
         request = IngestRequest(source=str(tmp_path / "pairs"))
         made = ingest(request, str(tmp_path / "corpus"), engine, SILENT)

@@ -27,8 +27,7 @@ from curation.pipeline.export import export
 from curation.pipeline.ingest import IngestRequest, ingest
 from curation.pipeline.recipe import ExportOptions
 from curation.pipeline.run import decide_and_save
-from jobs.image_text import recipe
-from tests.pipeline.corpora import caption, curate, picture, tree, write_pairs
+from tests.pipeline.corpora import caption, curate, picture, plain_recipe, tree, write_pairs
 
 
 def exported(run: Path, out: Path, **options):
@@ -235,7 +234,7 @@ def test_kept_duplicates_get_numbered_keys(tmp_path):
     everything = tmp_path / "undeduplicated"
     with LocalEngine(workers=0) as engine:
         decide_and_save(
-            corpus, recipe().limited(("heuristics",)), corpus.manifest.layers, engine, SILENT
+            corpus, plain_recipe().limited(("heuristics",)), corpus.manifest.layers, engine, SILENT
         )
     exported(tmp_path / "run", everything)
     found = Counter(key[32:] for key in keys(everything))

@@ -18,8 +18,7 @@ from curation.pipeline.ingest import IngestRequest, ingest
 from curation.pipeline.ingest_shard import Taking
 from curation.pipeline.measure import measure
 from curation.pipeline.run import decide_and_save
-from jobs.image_text import recipe
-from tests.pipeline.corpora import curate, tree, write_pairs
+from tests.pipeline.corpora import curate, plain_recipe, tree, write_pairs
 
 
 def read(source: Path, out: Path, shard_samples: int = 25, **more) -> Corpus:
@@ -38,14 +37,14 @@ def index(corpus: Corpus) -> list[dict]:
 def test_append_adds_shards_and_keeps_old_layers(pairs, tmp_path):
     out = tmp_path / "corpus"
     corpus = read(pairs, out)
-    operators = recipe().operators
+    operators = plain_recipe().operators
     with LocalEngine(workers=0) as engine:
         measure(corpus, operators, engine, SILENT)
         old = {p: p.stat().st_mtime_ns for p in out.glob("layers/*/*.parquet")}
         more = write_pairs(tmp_path / "more", 10, start=700)
         corpus = read(more, out, append=True)
         layers = measure(corpus, operators, engine, SILENT)
-        corpus = decide_and_save(corpus, recipe(), layers, engine, SILENT)
+        corpus = decide_and_save(corpus, plain_recipe(), layers, engine, SILENT)
     assert [shard.shard for shard in corpus.shards] == [0, 1, 2, 3]
     assert {p: p.stat().st_mtime_ns for p in old} == old
     assert corpus.manifest.totals.kept == 70

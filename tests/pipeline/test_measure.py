@@ -16,10 +16,12 @@ from curation.io.corpus import Corpus, open_corpus
 from curation.io.media import batches
 from curation.io.sources import SourceOptions
 from curation.io.tables import read_table
+from curation.operators.image.probe import ImageProbe
+from curation.operators.text.caption_text import CaptionText
 from curation.pipeline.ingest import IngestRequest, ingest
 from curation.pipeline.measure import layers_of, measure
 from curation.pipeline.measure_shard import careful, layer_schema
-from jobs.image_text import recipe
+from tests.pipeline.corpora import plain_recipe
 
 FATAL = ("number 7 ", "number 31 ")
 
@@ -251,7 +253,7 @@ def test_a_model_has_processes_to_itself_and_fewer_where_it_takes_threads(corpus
 
 
 def test_what_an_operator_reads_is_measured_with_it(corpus):
-    probe, _, caption_text = recipe().operators
+    probe, caption_text = ImageProbe(), CaptionText()
     operators = (probe, caption_text, Doubled())
     with LocalEngine(workers=0) as engine:
         found = measure(corpus, operators, engine, SILENT, only="doubled")
@@ -259,7 +261,7 @@ def test_what_an_operator_reads_is_measured_with_it(corpus):
 
 
 def test_an_operator_reads_what_another_measured_before(corpus):
-    *_, caption_text = recipe().operators
+    caption_text = CaptionText()
     with LocalEngine(workers=0) as engine:
         measure(corpus, (caption_text,), engine, SILENT)
         measure(corpus, (caption_text, Doubled()), engine, SILENT)
@@ -268,7 +270,7 @@ def test_an_operator_reads_what_another_measured_before(corpus):
 
 
 def test_operators_in_one_pass_read_each_other(corpus):
-    *_, caption_text = recipe().operators
+    caption_text = CaptionText()
     with LocalEngine(workers=0) as engine:
         measure(corpus, (caption_text, Doubled()), engine, SILENT)
     chars = column(corpus, caption_text, "caption_chars")
@@ -281,7 +283,7 @@ def test_a_column_that_nothing_gives_is_refused(corpus):
 
 
 def test_only_what_is_missing_is_measured(corpus):
-    operators = recipe().operators
+    operators = plain_recipe().operators
     with LocalEngine(workers=0) as engine:
         measure(corpus, operators, engine, SILENT)
         layer = layers_of(operators)["image_probe"]
@@ -297,8 +299,8 @@ def test_only_what_is_missing_is_measured(corpus):
 
 
 def test_layers_are_those_of_their_parameters(corpus):
-    operators = recipe().operators
-    changed = recipe().with_settings(("image_pixels.max_pixels=1000000",)).operators
+    operators = plain_recipe().operators
+    changed = plain_recipe().with_settings(("image_pixels.max_pixels=1000000",)).operators
     one, other = layers_of(operators), layers_of(changed)
     assert one["image_pixels"] != other["image_pixels"]
     assert one["image_probe"] == other["image_probe"]

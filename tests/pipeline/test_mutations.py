@@ -29,9 +29,8 @@ from curation.pipeline.ingest import IngestRequest, ingest
 from curation.pipeline.measure import measure
 from curation.pipeline.measure_shard import careful
 from curation.pipeline.run import decide_and_save
-from jobs.image_text import recipe
 from schemas import SAMPLE
-from tests.pipeline.corpora import ledger
+from tests.pipeline.corpora import ledger, plain_recipe
 
 IMAGES = 8_000
 TARS = 3_000
@@ -225,8 +224,8 @@ def test_broken_tars_leave_a_ledger_that_balances(tmp_path: Path):
     request = IngestRequest(source=str(source), options=SourceOptions(shard_samples=50))
     with deadline(TARS_DEADLINE_S, "the tars"), LocalEngine(workers=0, memory="500MB") as engine:
         corpus = ingest(request, str(tmp_path / "corpus"), engine, SILENT)
-        layers = measure(corpus, recipe().operators, engine, SILENT)
-        corpus = decide_and_save(corpus, recipe(), layers, engine, SILENT)
+        layers = measure(corpus, plain_recipe().operators, engine, SILENT)
+        corpus = decide_and_save(corpus, plain_recipe(), layers, engine, SILENT)
     verdicts = ledger(corpus).to_pylist()
     (made,) = corpus.manifest.inputs
     totals = corpus.manifest.totals

@@ -59,7 +59,9 @@ def test_a_kept_sample_is_known_from_ingest_to_the_last_stage(out, source):
     (known,) = sample(corpus, uid_of(out, 8))
     assert (known["shard"], known["row"]) == (1, 3)
     assert known["index"]["text"] == caption(8)
-    assert set(known["measures"]) == {"image_probe", "image_pixels", "caption_text"}
+    assert list(known["measures"]) == [
+        "image_probe", "image_pixels", "caption_text", "concepts", "clip", "visual_cluster",
+    ]  # fmt: skip
     assert known["measures"]["image_probe"]["min_side"] == 240
     stages = [stage.stage for stage in corpus.manifest.stages]
     assert [(s["stage"], s["verdict"]["status"]) for s in known["stages"]] == [

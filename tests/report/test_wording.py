@@ -125,6 +125,33 @@ def test_a_verdict_holds_what_was_measured_against_what_was_asked():
     assert many == "caption on 37 images > 10"
 
 
+@pytest.mark.parametrize(
+    ("kind", "row", "said"),
+    [
+        ("ClipSelect", {"reason": "clip_score", "value": 0.213, "threshold": 0.3},
+         "CLIP score 0.213 < 0.3"),
+        ("ClipSelect", {"reason": "no_clip_score"}, "no CLIP score: the pair could not be scored"),
+        ("SemanticDedup", {"reason": "semantic_twin", "value": 0.98, "threshold": 0.95,
+                           "detail": "nearest: ab"}, "cosine 0.98 > 0.95"),
+        ("Decontaminate", {"reason": "benchmark_phash", "value": 2.0, "threshold": 3.0,
+                           "detail": "coco\u202e"}, "coco: 2 of 64 bits differ (limit 3)"),
+        ("Decontaminate", {"reason": "benchmark_ngram", "value": 1.0, "threshold": 1.0,
+                           "detail": "vqa"}, "vqa: 1 word sequence in common"),
+        ("Decontaminate", {"reason": "benchmark_clip", "value": 0.97, "threshold": 0.9,
+                           "detail": "vqa"}, "vqa: cosine 0.97 ≥ 0.9"),
+        ("Balance", {"reason": "balanced_out", "value": 0.1, "threshold": 0.7,
+                     "detail": "en:7"}, "<dog>: drew 0.7 ≥ 0.1"),
+        ("Balance", {"reason": "balanced_out", "value": 0.1, "threshold": 0.7,
+                     "detail": "cluster:3"}, "cluster:3: drew 0.7 ≥ 0.1"),
+        ("Balance", {"reason": "unmatched"}, "matches nothing that is balanced"),
+        ("WaterFill", {"reason": "over_allotment", "value": 12.0, "threshold": 8.0,
+                       "detail": "cluster=3"}, "place 12 > 8 allotted to cluster=3"),
+    ],
+)  # fmt: skip
+def test_a_verdict_of_selection_reads_as_a_sentence(kind, row, said):
+    assert verdict_text(verdict(**row), None, kind, {"en:7": "<dog>"}) == said
+
+
 def test_what_nobody_measured_is_named():
     said = unmeasured([])
     assert "NSFW and other unsafe content" in said
