@@ -7,7 +7,8 @@ import time
 from benchmarks.figure import machine
 
 NAMES = (
-    "probe", "pixels", "clip", "concepts", "relational", "balance", "semantic", "export", "run", "kills",
+    "probe", "pixels", "clip", "concepts", "relational", "balance", "semantic", "export",
+    "run", "kills",
 )  # fmt: skip
 
 
