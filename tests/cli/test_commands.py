@@ -346,7 +346,7 @@ def test_balance_decides_up_to_the_balance(source, tmp_path):
         ("decontaminate.benchmarks=folder", "--benchmark"),
     ],
 )
-def test_a_selection_setting_without_meaning_is_one_line(source, tmp_path, capsys, setting, said):
+def test_a_selection_setting_without_meaning_is_one_line(source, tmp_path, capsys, setting, words):
     command = ["run", "image-text", "--input", source, "--out", tmp_path / "o", "--set", setting]
     assert curate(*command, *QUICK) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()

@@ -36,6 +36,9 @@ from curation.io.sources.record import (
 from curation.io.store import Store
 from curation.io.tables import read_table, write_table
 
+_HELD = 256 << 20
+"""Bytes of captions and columns in the rows of a shard: they are held while it is planned."""
+
 ROW = pa.schema(
     [
         ("path", pa.binary()),
@@ -76,15 +79,17 @@ class TableSource:
 
     def plan(self) -> Iterator[Piece]:
         rows: list[dict[str, Any]] = []
-        total = number = 0
+        total = words = number = 0
         for row in self._rows():
             size = size_of(self.store, os.fsdecode(row["path"])) if row["path"] else 0
-            full = len(rows) >= self.options.shard_samples
+            held = len(row["text"] or b"") + len(row["columns"] or "")
+            full = len(rows) >= self.options.shard_samples or words + held > _HELD
             if rows and (full or total + size > self.options.shard_bytes):
                 yield self._set_aside(number, rows, total)
-                rows, total, number = [], 0, number + 1
+                rows, total, words, number = [], 0, 0, number + 1
             rows.append(row)
             total += size
+            words += held
         if rows:
             yield self._set_aside(number, rows, total)
 
