@@ -68,7 +68,7 @@ class ClipSource:
 def _package() -> Path:
     found = importlib.util.find_spec("open_clip")
     if found is None or found.origin is None:
-        raise UsageError("CLIP needs open_clip_torch, which is not installed; run `make setup` again")
+        raise UsageError("CLIP needs open_clip_torch, which is not installed: `make setup`")
     return Path(found.origin).parent
 
 
