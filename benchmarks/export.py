@@ -6,7 +6,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.figure import Figure
+from benchmarks.figure import WITHOUT_CLIP, Figure
 from curation.core.progress import SILENT
 from curation.engines.local import LocalEngine
 from curation.io.corpus import open_corpus
@@ -39,7 +39,16 @@ def figures(pairs: int = PAIRS) -> list[Figure]:
             str(pairs),
         ]
         subprocess.run([os.sys.executable, *command[1:]], check=True)
-        run = ["-m", "curation", "run", "image-text", "--input", str(source / "source"), "--out"]
+        run = [
+            "-m",
+            "curation",
+            "run",
+            "image-text",
+            "--input",
+            str(source / "source"),
+            *WITHOUT_CLIP,
+            "--out",
+        ]
         subprocess.run(
             [os.sys.executable, *run, str(folder / "run")], check=True, capture_output=True
         )

@@ -13,6 +13,10 @@ import psutil
 REALDATA = Path(__file__).resolve().parents[2] / "shared" / "realdata"
 
 
+WITHOUT_CLIP = ("--set", "clip.floor=min_side>=1000000000")
+"""Options of `curate run` under which no pair is scored: the model has a benchmark of its own."""
+
+
 @dataclass(frozen=True)
 class Figure:
     """What was measured, and what it should at least be."""

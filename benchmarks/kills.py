@@ -10,7 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.figure import Figure
+from benchmarks.figure import WITHOUT_CLIP, Figure
 
 KILLS = 20
 
@@ -41,6 +41,7 @@ def figures(pairs: int = 2_000) -> list[Figure]:
                 str(folder / "demo/source"),
             ]
             command += ["--out", str(folder / out), "--workers", "2", "--shard-samples", "100"]
+            command += WITHOUT_CLIP
             quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
             return subprocess.Popen([sys.executable, *command], **quiet)
 

@@ -60,7 +60,7 @@ def test_a_kept_sample_is_known_from_ingest_to_the_last_stage(out, source):
     assert (known["shard"], known["row"]) == (1, 3)
     assert known["index"]["text"] == caption(8)
     assert list(known["measures"]) == [
-        "image_probe", "image_pixels", "caption_text", "concepts", "clip", "visual_cluster",
+        "image_probe", "image_pixels", "caption_text", "concepts",
     ]  # fmt: skip
     assert known["measures"]["image_probe"]["min_side"] == 240
     stages = [stage.stage for stage in corpus.manifest.stages]
