@@ -1,8 +1,6 @@
 """`python -m curation` is `curate`."""
 
-import sys
-
-from curation.cli import main
+from curation.cli import entry
 
 if __name__ == "__main__":
-    sys.exit(main())
+    entry()

@@ -1,5 +1,5 @@
 """The `curate` command."""
 
-from curation.cli.main import main
+from curation.cli.main import entry, main
 
-__all__ = ["main"]
+__all__ = ["entry", "main"]

@@ -20,6 +20,7 @@ from curation.io.corpus import Corpus
 from curation.io.sources import SourceOptions
 from curation.io.store import TEMPORARY, Store
 from curation.pipeline.recipe import Recipe
+from curation.pipeline.run import located
 
 Settings = Annotated[
     tuple[str, ...],
@@ -97,7 +98,7 @@ def recipe_of(corpus: Corpus, settings: tuple[str, ...]) -> Recipe:
     shipped = shipped_recipe(corpus.manifest.family)
     recorded = corpus.manifest.recipe
     if recorded:
-        shipped = shipped.resumed(recorded)
+        shipped = located(corpus, shipped.resumed(recorded))
     return shipped.with_settings(settings)
 
 

@@ -14,12 +14,15 @@ from curation.cli.common import Working, job, log_target
 from curation.cli.run_log import latest
 from curation.cli.tables import bytes_text, duration_text, print_funnel
 from curation.core.errors import CorpusError, UsageError
+from curation.core.step import NOT_ASKED
 from curation.io.corpus import Corpus, Opened, open_any, open_corpus
 from curation.io.store import write_file
 from curation.pipeline.gc import collect, garbage
 from curation.report.diff import changes, moved
 from curation.report.inspect import image_bytes, is_blocked, sample, summary
-from curation.report.verify import verify
+from curation.report.verify import STALE, is_stale, verify
+from jobs import shipped_recipe
+from schemas.manifest import CorpusManifest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,15 +33,15 @@ class Inspect:
     """Run directory, corpus or export."""
     json: bool = False
     """Print JSON instead of tables."""
-    sample: str = ""
+    sample: str | None = None
     """uid, or the first characters of one: every measure and decision about it."""
     image: str = ""
     """With --sample: write its image to this file."""
 
     def run(self) -> int:
         opened = open_any(self.path)
-        if self.sample:
-            return self._sample(opened)
+        if self.sample is not None:
+            return self._sample(opened, self.sample)
         if self.json:
             print(json.dumps(summary(opened), indent=1, sort_keys=True))
             return 0
@@ -46,10 +49,12 @@ class Inspect:
         _describe(console, self.path, opened)
         return 0
 
-    def _sample(self, opened: Opened) -> int:
+    def _sample(self, opened: Opened, uid: str) -> int:
+        if not uid.strip():
+            raise UsageError("--sample takes a uid, or its first characters; it is empty")
         if opened.corpus is None:
             raise UsageError(f"{self.path}: an export; --sample takes a run directory or a corpus")
-        known = sample(opened.corpus, self.sample)
+        known = sample(opened.corpus, uid)
         if self.image:
             _, data = image_bytes(opened.corpus, known[0])
             write_file(self.image, data)
@@ -68,6 +73,8 @@ def _describe(console: Console, path: str, opened: Opened) -> None:
         _describe_corpus(console, opened.corpus)
     if opened.export is not None:
         store, manifest = opened.export
+        if opened.corpus is not None and is_stale(opened.corpus.manifest, manifest):
+            console.print(Text(f"warning: the export is {STALE}", style="yellow"))
         console.print(
             f"export {manifest.name}-{manifest.fingerprint[:8]}: {manifest.totals.kept:,} samples "
             f"in {manifest.tables['shards'].rows:,} shards at {store.path('')}",
@@ -198,7 +205,9 @@ class Diff(Working):
 
     def run(self) -> int:
         left, right = open_corpus(self.before), open_corpus(self.after)
-        recipe = changes(left.manifest.recipe, right.manifest.recipe)
+        sides = ((self.before, left), (self.after, right))
+        undecided = [path for path, corpus in sides if corpus.manifest.ledger is None]
+        recipe = [] if undecided else changes(left.manifest.recipe, right.manifest.recipe)
         totals = changes(left.manifest.totals, right.manifest.totals)
         with job(self, "", None) as work:
             samples = moved(left, right, work.engine, self.show)
@@ -206,6 +215,8 @@ class Diff(Working):
             print(json.dumps({"recipe": recipe, "totals": totals, **samples}, indent=1))
             return 0
         console = Console()
+        for path in undecided:
+            print(f"{path}: nothing is decided yet, every sample counts as kept")
         for title, rows in (("recipe", recipe), ("totals", totals)):
             table = Table("what", self.before, self.after, title=title, title_justify="left")
             for name, was, now in rows:
@@ -259,11 +270,22 @@ def _say_done(path: str, opened: Opened) -> None:
             print("left: measure, decide, export")
         elif manifest.ledger is None:
             print("left: decide, export")
+        elif undecided := _undecided(manifest):
+            print(f"left: {', '.join(undecided)} (curate decide)")
         elif opened.kind == "run" and opened.export is None:
             print("left: export")
     if opened.export is not None:
         manifest_e = opened.export[1]
         print(f"done: export, {manifest_e.totals.kept:,} samples")
+        if opened.corpus is not None and is_stale(opened.corpus.manifest, manifest_e):
+            print(f"left: the export is {STALE}")
+
+
+def _undecided(manifest: CorpusManifest) -> list[str]:
+    """Stages of the family's recipe that were left out of the last decision."""
+    decided = {stage.stage for stage in manifest.stages}
+    stages = shipped_recipe(manifest.family).stages
+    return [s.name for s in stages if s.name not in decided and s.off != NOT_ASKED]
 
 
 def _say_log(log: dict[str, Any]) -> None:

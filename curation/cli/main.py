@@ -36,6 +36,19 @@ def commands() -> dict[str, Any]:
     }
 
 
+def entry() -> None:
+    """The command itself: runs `main`, then ends the process without tearing it down.
+
+    All files are written and all workers are gone by then. Threads of native libraries can abort
+    an interpreter that is being torn down ("terminate called without an active exception"), and a
+    command that did its work would then end with exit code 134.
+    """
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command; returns its exit code."""
     try:

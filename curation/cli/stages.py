@@ -21,7 +21,7 @@ from curation.io.corpus import Corpus, open_corpus
 from curation.io.store import TEMPORARY
 from curation.pipeline.benchmarks import named_folders
 from curation.pipeline.export import export
-from curation.pipeline.guard import clip_of, guard_text
+from curation.pipeline.guard import check_heads, clip_of, guard_text
 from curation.pipeline.measure import measure
 from curation.pipeline.recipe import Recipe
 from curation.pipeline.run import (
@@ -56,10 +56,14 @@ class Measure(Working):
             raise UsageError(f"no operator {self.operator!r} (there are: {', '.join(names)}, all)")
         only = "" if self.operator == "all" else self.operator
         with job(self, log_target(self.corpus), corpus.store) as work:
+            check_heads(recipe)
             layers = measure(corpus, recipe.operators, work.engine, work.progress, only)
+            if self.set and corpus.manifest.ledger is not None:
+                work.progress.say("this corpus is decided: name the setting again to decide by it")
             note_layers(corpus, recipe, layers)
             corpus.store.remove(TEMPORARY)
-        for layer in layers:
+        asked = [layer for layer in layers if self.operator in ("all", layer.operator)]
+        for layer in asked:
             errors = ", ".join(f"{code} {count:,}" for code, count in layer.errors.items())
             print(f"{layer.operator}-{layer.fingerprint}: {errors or 'no errors'}")
         return 0
@@ -82,18 +86,22 @@ class _Deciding(Working):
     def run(self) -> int:
         corpus = open_corpus(self.corpus)
         recipe = recipe_of(corpus, self.set)
-        recipe = recipe.limited(self.stages(recipe))
         benchmarks = named_folders(self.benchmark)
         with job(self, log_target(self.corpus), corpus.store) as work:
             recipe = decontaminated(corpus, recipe, benchmarks, work.engine, work.progress)
-            corpus = _decide(corpus, recipe, work, force=self.force)
+            corpus = _decide(corpus, recipe, self.stages(recipe), work, force=self.force)
         print_funnel(Console(), corpus.manifest)
         return 0
 
 
-def _decide(corpus: Corpus, recipe: Recipe, work: Job, *, force: bool) -> Corpus:
+def _decide(
+    corpus: Corpus, recipe: Recipe, stages: tuple[str, ...], work: Job, *, force: bool
+) -> Corpus:
+    limited = recipe.limited(stages)
     layers = measure(corpus, recipe.operators, work.engine, work.progress)
-    corpus = decide_and_save(corpus, recipe, layers, work.engine, work.progress, force=force)
+    corpus = decide_and_save(
+        corpus, limited, layers, work.engine, work.progress, asked=recipe, force=force
+    )
     corpus.store.remove(TEMPORARY)
     return corpus
 
@@ -156,7 +164,7 @@ class Calibrating(Working):
         print_calibration(Console(), found)
         if not found.passed:
             print(guard_text(clip, found))
-        return 0
+        return 0 if found.passed else 1
 
 
 @dataclass(frozen=True, kw_only=True)

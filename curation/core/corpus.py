@@ -73,6 +73,7 @@ def benchmark_path(sha256: str) -> str:
 
 
 BENCHMARK = "benchmark-"
+VOCABULARY = "vocabulary-"
 """How names of benchmarks' features begin."""
 
 
@@ -82,3 +83,8 @@ def tar_path(shard: int) -> str:
 
 def index_path(shard: int) -> str:
     return f"index/{shard_name(shard)}.parquet"
+
+
+def vocabulary_path(sha256: str) -> str:
+    """A copy of the vocabulary that a corpus was held against."""
+    return f"tables/{VOCABULARY}{sha256}.txt"

@@ -50,6 +50,10 @@ class Vocabulary:
 
         Raises UsageError if the file has changed since it was named.
         """
+        return _sections(self.path, self.read())
+
+    def read(self) -> bytes:
+        """The file. Raises UsageError if it has changed since it was named."""
         if not self.path:
             raise UsageError(
                 f"vocabulary {self.name} is known by its hash alone; name its file again "
@@ -58,7 +62,7 @@ class Vocabulary:
         data = _read(self.path)
         if hashlib.sha256(data).hexdigest() != self.sha256:
             raise UsageError(f"{self.path}: the vocabulary changed during the run; start it again")
-        return _sections(self.path, data)
+        return data
 
 
 def is_language(code: str) -> bool:

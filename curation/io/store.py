@@ -9,6 +9,7 @@ import errno
 import itertools
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -84,7 +85,10 @@ class Store:
 
     def size(self, name: str) -> int:
         if self.is_local:
-            return self.local(name).stat().st_size
+            found = self.local(name).stat()
+            if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):
+                raise OSError(errno.EINVAL, "not a file, but a pipe, socket or device")
+            return found.st_size
         return int(self._fs.size(self.path(name)))
 
     def open(self, name: str) -> IO[bytes]:

@@ -60,7 +60,7 @@ def named_folders(given: Iterable[str]) -> dict[str, str]:
 
 def named_features(manifest: CorpusManifest) -> list[tuple[str, str]]:
     """Name and SHA-256 of the benchmarks in the recipe that a manifest holds."""
-    stages = manifest.recipe.get("stages", [])
+    stages = [*manifest.recipe.get("stages", []), *manifest.recipe.get("asked", [])]
     return [(b["name"], b["sha256"]) for stage in stages for b in stage.get("benchmarks", [])]
 
 

@@ -119,6 +119,8 @@ def _export(
         dropped=sum(blocked.values()),
         quarantined=0,
     )
+    if not totals.kept:
+        progress.say("warning: no sample is left to export")
     if totals.kept + totals.dropped != totals.ingested:
         raise LedgerError(f"the export does not balance: {totals}")
     table = pa.Table.from_pylist(

@@ -1,6 +1,6 @@
 """Clears what no recipe refers to: layers, ledgers and shard tables of earlier settings."""
 
-from curation.core.corpus import Layer, StageLedger, benchmark_path
+from curation.core.corpus import Layer, StageLedger, benchmark_path, vocabulary_path
 from curation.io.corpus import Corpus
 from curation.io.store import TEMPORARY
 from curation.pipeline.benchmarks import named_features
@@ -15,6 +15,8 @@ def garbage(corpus: Corpus) -> list[str]:
         named.add(StageLedger("final", manifest.ledger).folder)
     named |= {table.path for table in manifest.tables.values()}
     named |= {benchmark_path(sha256) for _, sha256 in named_features(manifest)}
+    spoken = (layer.parameters.get("vocabulary") for layer in manifest.layers)
+    named |= {vocabulary_path(str(said["sha256"])) for said in spoken if isinstance(said, dict)}
     found = [
         f"{folder}/{name}"
         for folder in ("layers", "ledgers", "tables")

@@ -5,7 +5,7 @@ corpus at hand. `settle` gives the recipe that is decided, and what a reader mus
 """
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeGuard
 
 from curation.core.errors import RunError
 from curation.core.operator import Operator
@@ -57,7 +57,17 @@ def settle(recipe: Recipe, calibration: Calibration | None, *, force: bool) -> S
         )
     if force and calibration is not None:
         return Settled(_with_threshold(recipe, clip, calibration), (f"{fault}; used by force",))
-    told = f"{fault}; CLIP selection and what rests on it are switched off"
+    if force and clip.model != "demo":
+        if any(_open(step) for step in recipe.stages):
+            raise RunError(
+                f"{fault}; --force needs a threshold then (--set clip_select.threshold=NUMBER)"
+            )
+        return Settled(recipe, (f"{fault}; used by force",))
+    judged = _judged(recipe)
+    names = [step.name for step in recipe.stages if not step.off and _spared(step, judged, "x").off]
+    if any(getattr(step, "clip_similarity", None) is not None for step in recipe.stages):
+        names.append("decontaminate.clip_similarity")
+    told = f"{fault}; switched off: {', '.join(names) or 'nothing but the order of twins'}"
     hint = "; name a real model, as --set clip.model=ViT-B-32 --set clip.pretrained=WEIGHTS"
     return Settled(_without(recipe, fault), (told + (hint if clip.model == "demo" else ""),))
 
@@ -70,13 +80,20 @@ def check_heads(recipe: Recipe) -> None:
             operator.check_model(clip.model)
 
 
+def weights_text(clip: Clip) -> str:
+    """Where a CLIP's weights come from; empty for the one that ships."""
+    if clip.checkpoint_sha256:
+        return f"checkpoint {clip.checkpoint_sha256[:8]}"
+    return clip.pretrained or ("" if clip.model == "demo" else "random weights")
+
+
 def guard_text(clip: Clip, calibration: Calibration | None) -> str:
     """Why a CLIP may not judge a corpus."""
     name = "the small CLIP of the demo (it knows drawings, not photographs)"
     if clip.model != "demo":
-        name = f"{clip.model} with {clip.pretrained or 'random weights'}"
+        name = f"{clip.model} with {weights_text(clip)}"
     if calibration is None:
-        return f"{name} could not be calibrated: too few pairs with different captions"
+        return f"{name} could not be calibrated: too few scored pairs with different captions"
     return (
         f"{name} cannot judge this corpus: {calibration.share_above:.1%} of its pairs score above "
         f"the 99th percentile of shuffled ones (at least {MIN_SHARE:.0%} wanted, lower bound "
@@ -107,12 +124,15 @@ def _with_threshold(recipe: Recipe, clip: Clip, calibration: Calibration) -> Rec
     found = absolute_threshold(clip.model, clip.pretrained)
     threshold = calibration.threshold if found is None else found.cosine
     stages = tuple(
-        replace(step, threshold=threshold)
-        if isinstance(step, ClipSelect) and step.threshold is None and step.top_fraction is None
-        else step
-        for step in recipe.stages
+        replace(step, threshold=threshold) if _open(step) else step for step in recipe.stages
     )
     return replace(recipe, stages=stages)
+
+
+def _open(step: Step) -> TypeGuard[ClipSelect]:
+    """Whether a stage waits for a CLIP threshold."""
+    waits = isinstance(step, ClipSelect) and step.threshold is None and step.top_fraction is None
+    return waits and not step.off
 
 
 def _without(recipe: Recipe, fault: str) -> Recipe:

@@ -1,13 +1,22 @@
 """From a source to shards and index: planned first, then shard by shard, each committed whole."""
 
 import hashlib
+import os
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from curation.core.blocklist import BlockFile
-from curation.core.corpus import BENCHMARK, FORMAT_VERSION, MANIFEST, index_path, tar_path
+from curation.core.corpus import (
+    BENCHMARK,
+    FORMAT_VERSION,
+    MANIFEST,
+    VOCABULARY,
+    index_path,
+    tar_path,
+)
 from curation.core.errors import UsageError
 from curation.core.fingerprint import digest, plain
 from curation.core.manifest import encode_manifest, schema_hash
@@ -58,6 +67,14 @@ def ingest(request: IngestRequest, out: str, engine: LocalEngine, progress: Prog
     store = Store(out)
     if store.exists(f"corpus/{MANIFEST}"):
         raise UsageError(f"{out}: a run directory; name its corpus: {out.rstrip('/')}/corpus")
+    _check_apart(request.source, out)
+    for listed in request.blocklists:
+        waiting = sum(kind == "phash" for kind in listed.entries()["kind"].to_pylist())
+        if waiting:
+            progress.say(
+                f"{listed.name}: {waiting:,} pHash entries wait for the blocklist stage; ingest "
+                "decodes no image"
+            )
     existing = store.exists(MANIFEST)
     plan_folder = Store(f"{store.url.rstrip('/')}/{TEMPORARY}/plan")
     kind, source = open_source(request.source, request.options, plan_folder)
@@ -95,6 +112,15 @@ def ingest(request: IngestRequest, out: str, engine: LocalEngine, progress: Prog
         sha256=_manifest_of_source(request.source, kind),
     )
     return _finish(request, store, [*inputs, made], rows)
+
+
+def _check_apart(source: str, out: str) -> None:
+    """Raises UsageError where the corpus would lie in its own source, and be read as part of it."""
+    if "://" in source or "://" in out:
+        return
+    folder, place = os.path.realpath(source), os.path.realpath(out)
+    if Path(folder).is_dir() and f"{place}/".startswith(f"{folder}/"):
+        raise UsageError(f"{out}: lies in the source {source}; choose an --out outside of it")
 
 
 def _make_shards(
@@ -183,7 +209,8 @@ def _old_rows(store: Store) -> list[dict[str, Any]]:
 def _sweep(store: Store, shards: set[int], table: str) -> None:
     """Removes shards of an abandoned attempt that the table does not name.
 
-    Features of benchmarks stay: which of them are in use is the recipe's to say, and gc's.
+    Features of benchmarks and vocabularies stay: which are in use is the recipe's to say, and
+    gc's.
     """
     for folder, path in (("shards", tar_path), ("index", index_path)):
         wanted = {path(shard).rsplit("/", 1)[1] for shard in shards}
@@ -191,5 +218,5 @@ def _sweep(store: Store, shards: set[int], table: str) -> None:
             if name not in wanted:
                 store.remove(f"{folder}/{name}")
     for name in store.names("tables"):
-        if f"tables/{name}" != table and not name.startswith(BENCHMARK):
+        if f"tables/{name}" != table and not name.startswith((BENCHMARK, VOCABULARY)):
             store.remove(f"tables/{name}")

@@ -9,13 +9,14 @@ import pyarrow as pa
 from curation.core.corpus import Layer
 from curation.core.errors import UsageError
 from curation.core.fingerprint import library_versions, operator_fingerprint, plain
-from curation.core.operator import IMAGE, FittedOperator, Operator
+from curation.core.operator import ERROR, IMAGE, FittedOperator, Operator
 from curation.core.progress import Progress
 from curation.core.step import INDEX_COLUMNS
 from curation.engines.local import LocalEngine
 from curation.io.corpus import Corpus
 from curation.pipeline.fit import fit
 from curation.pipeline.measure_shard import MeasureShard, ShardItem, find_killers
+from schemas import SAMPLE
 from schemas.manifest import LayerRef
 
 
@@ -37,6 +38,10 @@ def layers_of(operators: tuple[Operator, ...], shards_sha256: str = "") -> dict[
             elif name != IMAGE.name and name not in INDEX_COLUMNS.names:
                 raise UsageError(f"{operator.name} needs {name}, which no operator before it gives")
         _check_widths(operator, provided)
+        taken = {*provided, *INDEX_COLUMNS.names, *(field.name for field in SAMPLE), ERROR.name}
+        for name in operator.provides.names:
+            if name in taken:
+                raise UsageError(f"{operator.name} gives {name}, a column that is there already")
         layers[operator.name] = Layer(operator.name, operator_fingerprint(operator, reads))
         providers |= dict.fromkeys(operator.provides.names, operator.name)
         provided |= {field.name: field.type for field in operator.provides}

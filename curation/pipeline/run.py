@@ -4,18 +4,21 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from curation.core.corpus import vocabulary_path
 from curation.core.errors import RunError
 from curation.core.manifest import schema_hash
+from curation.core.operator import Operator
 from curation.core.progress import Progress
 from curation.engines.local import LocalEngine
 from curation.io.corpus import Corpus
 from curation.io.store import TEMPORARY
+from curation.operators.text.concepts import Concepts, shipped_vocabulary
 from curation.operators.vision_language.clip import Clip
 from curation.pipeline.benchmarks import prepare_benchmarks, with_features
 from curation.pipeline.calibrate import MIN_SHUFFLED, calibrate
 from curation.pipeline.decide import Decision, decide
 from curation.pipeline.export import export
-from curation.pipeline.guard import check_heads, clip_of, rests_on_clip, settle
+from curation.pipeline.guard import check_heads, clip_of, rests_on_clip, settle, weights_text
 from curation.pipeline.ingest import IngestRequest, ingest
 from curation.pipeline.measure import measure
 from curation.pipeline.measure_shard import layer_schema
@@ -85,18 +88,48 @@ def decontaminated(
     return dataclasses.replace(recipe, stages=stages)
 
 
+def keep_vocabulary(corpus: Corpus, recipe: Recipe) -> None:
+    """Copies a user's vocabulary into the corpus, so that its entries keep their names."""
+    shipped = shipped_vocabulary().sha256
+    for operator in recipe.operators:
+        if not isinstance(operator, Concepts) or operator.vocabulary.sha256 == shipped:
+            continue
+        if operator.vocabulary.path:
+            path = vocabulary_path(operator.vocabulary.sha256)
+            if not corpus.store.exists(path):
+                corpus.store.write(path, operator.vocabulary.read())
+
+
+def located(corpus: Corpus, recipe: Recipe) -> Recipe:
+    """The recipe, its vocabulary found in the corpus where only its hash is known."""
+    operators: list[Operator] = []
+    for operator in recipe.operators:
+        if isinstance(operator, Concepts) and not operator.vocabulary.path:
+            path = vocabulary_path(operator.vocabulary.sha256)
+            if corpus.store.is_local and corpus.store.exists(path):
+                known = dataclasses.replace(operator.vocabulary, path=corpus.store.path(path))
+                operators.append(dataclasses.replace(operator, vocabulary=known))
+                continue
+        operators.append(operator)
+    return dataclasses.replace(recipe, operators=tuple(operators))
+
+
 def calibrated(
     corpus: Corpus, recipe: Recipe, layers: list[LayerRef], progress: Progress
 ) -> Calibration | None:
     """Calibration of the recipe's CLIP on this corpus; the recorded one where it still holds."""
     clip = clip_of(recipe)
+    for layer in layers:
+        if layer.errors:
+            told = ", ".join(f"{code} {count:,}" for code, count in layer.errors.items())
+            progress.say(f"{layer.operator} could not measure: {told}")
     ref = next((layer for layer in layers if clip and layer.operator == clip.name), None)
     if clip is None or ref is None:
         return None
     recorded = corpus.manifest.calibration
     if recorded is not None and recorded.fingerprint == ref.fingerprint:
         return recorded
-    return calibrate(corpus, ref, f"{clip.model} {clip.pretrained}".strip(), progress)
+    return calibrate(corpus, ref, f"{clip.model} {weights_text(clip)}".strip(), progress)
 
 
 def decide_and_save(
@@ -106,9 +139,14 @@ def decide_and_save(
     engine: LocalEngine,
     progress: Progress,
     *,
+    asked: Recipe | None = None,
     force: bool = False,
 ) -> Corpus:
-    """Decides and commits a manifest that explains it."""
+    """Decides and commits a manifest that explains it.
+
+    `asked` is the whole recipe where `recipe` is only some of its stages: what was set for the
+    others is recorded too.
+    """
     check_heads(recipe)
     calibration = calibrated(corpus, recipe, layers, progress) if rests_on_clip(recipe) else None
     settled = settle(recipe, calibration, force=force)
@@ -117,10 +155,11 @@ def decide_and_save(
     stages = with_features(corpus, settled.recipe.stages, settled.recipe.operators)
     decision = decide(corpus, stages, layers, engine, progress)
     manifest = explained(corpus, settled.recipe, layers, decision)
+    keep_vocabulary(corpus, recipe)
     return corpus.save(
         dataclasses.replace(
             manifest,
-            recipe=settled.recipe.described(asked=recipe),
+            recipe=settled.recipe.described(asked=asked or recipe),
             calibration=calibration or corpus.manifest.calibration,
             warnings=list(settled.warnings),
         )
@@ -166,4 +205,7 @@ def calibrate_and_save(
             f"{corpus.store.path('')}: too few pairs with different captions to calibrate a CLIP "
             f"(at least {MIN_SHUFFLED:,} shuffled pairs are needed)"
         )
+    decided = {layer.fingerprint for layer in corpus.manifest.layers}
+    if corpus.manifest.ledger is not None and found.fingerprint not in decided:
+        return corpus, found  # another model's than the one that decided this corpus
     return corpus.save(dataclasses.replace(corpus.manifest, calibration=found)), found

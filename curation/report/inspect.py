@@ -11,6 +11,7 @@ from curation.io.corpus import Corpus, Opened, ShardRef, shard_refs
 from curation.io.media import read_member
 from curation.io.store import Store
 from curation.io.tables import read_table
+from curation.report.tiles import curtain
 
 
 def summary(opened: Opened) -> dict[str, Any]:
@@ -95,11 +96,22 @@ def is_blocked(known: dict[str, Any]) -> bool:
     return bool(known["index"]["blocked"]) or any(r.startswith("blocked") for r in reasons)
 
 
+def is_withheld(corpus: Corpus, known: dict[str, Any]) -> bool:
+    """Whether a sample fell before every blocklist that the corpus names had looked at it."""
+    fallen = [stage["stage"] for stage in known["stages"] if stage["verdict"]["status"] != "kept"]
+    screen = curtain(corpus.manifest, None, None)
+    return bool(fallen) and screen.order.get(fallen[0], -1) <= screen.last_look
+
+
 def image_bytes(corpus: Corpus, known: dict[str, Any]) -> tuple[str, bytes]:
     """Extension and bytes of a sample's first image. Raises CorpusError where there is none."""
     media = [member for member in known["members"] if member["sha256"]]
     if is_blocked(known):
         raise CorpusError(f"{known['uid']}: a blocklist stopped this sample; it is not shown")
+    if is_withheld(corpus, known):
+        raise CorpusError(
+            f"{known['uid']}: dropped before the blocklists were held against it; it is not shown"
+        )
     if not media:
         raise CorpusError(f"{known['uid']}: no image is stored ({known['index']['error']})")
     return media[0]["ext"], read_member(corpus.store, known["shard"], media[0])

@@ -78,7 +78,7 @@ def render(opened: Opened, record: RunRecord | None) -> str:
 def _corpus_view(corpus: Corpus, opened: Opened) -> dict[str, Any]:
     manifest = corpus.manifest
     export = opened.export[1] if opened.export else None
-    entries = vocabulary_entries(manifest.layers)
+    entries = vocabulary_entries(manifest.layers, corpus.store)
     selected = selection(corpus, opened.export, entries)
     gallery = build_gallery(
         corpus, opened.export, entries=entry_names(entries), spent=selected.spent

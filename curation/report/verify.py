@@ -19,7 +19,7 @@ from curation.io.store import Store
 from curation.io.tables import read_table
 from curation.io.tar import TarDamageError, walk
 from schemas import DROPPED, KEPT, QUARANTINED
-from schemas.manifest import ExportManifest
+from schemas.manifest import CorpusManifest, ExportManifest
 
 _CHUNK = 8 << 20
 
@@ -30,6 +30,16 @@ def verify(opened: Opened, engine: LocalEngine, progress: Progress) -> Iterator[
         yield from _verify_corpus(opened.corpus, engine, progress)
     if opened.export is not None:
         yield from _verify_export(*opened.export, engine, progress)
+        if opened.corpus is not None and is_stale(opened.corpus.manifest, opened.export[1]):
+            yield f"export: {STALE}"
+
+
+STALE = "of an earlier decision of this corpus; run `curate export` or `curate run` again"
+
+
+def is_stale(corpus: CorpusManifest, export: ExportManifest) -> bool:
+    """Whether the corpus beside an export has been decided otherwise since."""
+    return [s.fingerprint for s in corpus.stages] != [s.fingerprint for s in export.stages]
 
 
 def _verify_corpus(corpus: Corpus, engine: LocalEngine, progress: Progress) -> Iterator[str]:

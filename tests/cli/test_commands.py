@@ -307,7 +307,7 @@ def test_pictures_of_every_common_format_come_through(tmp_path):
 def test_calibrate_says_that_the_demo_model_knows_no_such_pictures(tmp_path, capsys):
     corpus = tmp_path / "corpus"
     curate("ingest", write_pairs(tmp_path / "many", 60), "--out", corpus, *QUICK)
-    assert curate("calibrate", corpus, *QUICK) == 0
+    assert curate("calibrate", corpus, *QUICK) == 1
     said = capsys.readouterr().out
     assert "60 true pairs" in said
     assert "NOT PASSED" in said
@@ -351,3 +351,30 @@ def test_a_selection_setting_without_meaning_is_one_line(source, tmp_path, capsy
     assert curate(*command, *QUICK) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert words in line
+
+
+def test_a_command_for_some_stages_keeps_what_was_set_for_the_others(source, tmp_path):
+    corpus = tmp_path / "corpus"
+    curate("ingest", source, "--out", corpus, *QUICK)
+    settings = ("--set", "semantic_dedup.epsilon=0.01", "--set", "balance.t=15")
+    assert curate("decide", corpus, *settings, *QUICK) == 0
+    whole = (corpus / "manifest.json").read_bytes()
+    assert curate("select", corpus, *QUICK) == 0
+    assert curate("dedup", corpus, "--only", "near_dedup", *QUICK) == 0
+    assert curate("decide", corpus, *QUICK) == 0
+    assert (corpus / "manifest.json").read_bytes() == whole
+
+
+def test_a_vocabulary_stays_with_the_corpus(source, tmp_path, capsys):
+    words = tmp_path / "words.txt"
+    words.write_text("river\nlantern\ntiger\n")
+    corpus = tmp_path / "corpus"
+    curate("ingest", source, "--out", corpus, *QUICK)
+    setting = ("--set", f"concepts.vocabulary={words}", "--set", "balance.t=1")
+    assert curate("decide", corpus, *setting, *QUICK) == 0
+    words.unlink()
+    assert curate("gc", corpus) == 0
+    assert curate("decide", corpus, "--set", "balance.t=2", *QUICK) == 0
+    assert curate("report", corpus, "--out", tmp_path / "r.html") == 0
+    page = (tmp_path / "r.html").read_text()
+    assert "lantern" in page.split('id="balance"')[1].split("<section")[0]

@@ -123,7 +123,7 @@ def written(path: Path, out: Path) -> str:
 def looked(path: Path) -> tuple[Corpus, Selection]:
     opened = open_any(str(path))
     assert opened.corpus is not None
-    entries = vocabulary_entries(opened.corpus.manifest.layers)
+    entries = vocabulary_entries(opened.corpus.manifest.layers, opened.corpus.store)
     return opened.corpus, selection(opened.corpus, opened.export, entries)
 
 
