@@ -377,4 +377,4 @@ def test_a_vocabulary_stays_with_the_corpus(source, tmp_path, capsys):
     assert curate("decide", corpus, "--set", "balance.t=2", *QUICK) == 0
     assert curate("report", corpus, "--out", tmp_path / "r.html") == 0
     page = (tmp_path / "r.html").read_text()
-    assert "lantern" in page.split('id="balance"')[1].split("<section")[0]
+    assert "lantern" in page.split('id="balance"')[1][:6000]
