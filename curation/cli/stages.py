@@ -1,5 +1,6 @@
 """One command a stage: measure, select, dedup, decide, export, each on a corpus directory."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import tyro
@@ -70,7 +71,7 @@ class Measure(Working):
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Deciding(Working):
+class _Deciding(Working, ABC):
     corpus: tyro.conf.Positional[str]
     """Corpus or run directory, measured."""
     set: Settings = ()
@@ -80,8 +81,9 @@ class _Deciding(Working):
     force: bool = False
     """Let a CLIP decide that cannot tell true pairs of this corpus from shuffled ones."""
 
+    @abstractmethod
     def stages(self, recipe: Recipe) -> tuple[str, ...]:
-        raise NotImplementedError
+        """Names of the stages that the command decides."""
 
     def run(self) -> int:
         corpus = open_corpus(self.corpus)
