@@ -122,7 +122,7 @@ class LocalEngine:
                     yield self._alone(task, suspects.popleft(), on_crash)
                     continue
                 done, _ = wait(flying, return_when=FIRST_COMPLETED)
-                for future in done:
+                for future in [ready for ready in flying if ready in done]:  # as handed out
                     result = future.result()
                     del flying[future]
                     yield result

@@ -300,6 +300,8 @@ def names_id(names: dict[int, str], word: str) -> int:
 def test_entries_of_a_vocabulary_that_is_not_at_hand_are_numbers(source, tmp_path):
     (tmp_path / "own.txt").write_text("car\ndog\nbridge\n")
     made(source, tmp_path / "out", blind=True, vocabulary=Vocabulary.at(str(tmp_path / "own.txt")))
+    for copy in (tmp_path / "out").rglob("vocabulary-*.txt"):
+        copy.unlink()
     html = written(tmp_path / "out", tmp_path / "r.html")
     told = section(html, "balance")
     assert "Concepts of the vocabulary, which is not at hand: entries are shown by number" in told
