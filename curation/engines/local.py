@@ -29,12 +29,19 @@ _AHEAD = 2
 _PR_SET_PDEATHSIG = 1
 
 
-def _worker_start(parent: int) -> None:
-    """A worker leaves interrupts to its parent, and ends with it even when that is killed."""
+_PRELOADED = ("pandas",)
+"""Loaded once beside the first task's own module; pyarrow imports it to make an array of a list."""
+
+
+def _worker_start(engine: int) -> None:
+    """A worker leaves interrupts to the engine's process, and ends with it even when it is killed.
+
+    The fork server that is a worker's parent ends with the engine's process.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with contextlib.suppress(OSError, AttributeError):  # Linux only; elsewhere workers end late
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it was killed before the line above
+    if not psutil.pid_exists(engine):  # it was killed before the line above
         os._exit(1)
 
 
@@ -69,10 +76,12 @@ class LocalEngine:
             self._pool.shutdown(wait=True, cancel_futures=True)
             self._pool = None
 
-    def _workers(self) -> ProcessPoolExecutor:
+    def _workers(self, task: Callable[..., Any]) -> ProcessPoolExecutor:
         if self._pool is None:
             os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # workers share the cores already
-            context = multiprocessing.get_context("spawn")
+            # A server of one thread that has loaded the libraries forks workers in milliseconds.
+            context = multiprocessing.get_context("forkserver")
+            context.set_forkserver_preload([task.__module__, *_PRELOADED])
             self._pool = ProcessPoolExecutor(
                 self._processes, context, _worker_start, (os.getpid(),)
             )
@@ -115,7 +124,7 @@ class LocalEngine:
                     item = next(todo, _END)
                     if item is _END:
                         break
-                    flying[self._workers().submit(task, item)] = item
+                    flying[self._workers(task).submit(task, item)] = item
                 if not flying:
                     if not suspects:
                         return
@@ -138,7 +147,7 @@ class LocalEngine:
         on_crash: Callable[[Item, Callable[..., bool]], Item] | None,
     ) -> Result:
         try:
-            return self._workers().submit(task, item).result()
+            return self._workers(task).submit(task, item).result()
         except BrokenProcessPool as error:
             self.close()
             if on_crash is None:
@@ -147,11 +156,11 @@ class LocalEngine:
                     "run again with fewer --workers or smaller shards"
                 ) from error
         milder = on_crash(item, self._survives)
-        return self._workers().submit(task, milder).result()
+        return self._workers(task).submit(task, milder).result()
 
     def _survives(self, function: Callable[..., Any], *args: Any) -> bool:
         try:
-            self._workers().submit(function, *args).result()
+            self._workers(function).submit(function, *args).result()
         except BrokenProcessPool:
             self.close()
             return False

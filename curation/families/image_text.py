@@ -10,6 +10,10 @@ VERSION = 1
 """Raised when the same pair would be written otherwise; part of an export's fingerprint."""
 
 
+_COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+_SORTED = json.JSONEncoder(ensure_ascii=False, sort_keys=True)
+
+
 def text_segment(text: str, *, loss: bool) -> Segment:
     """Words, learnt or only read."""
     return {**_blank(), "type": "text", "text": text, "loss": loss}
@@ -59,9 +63,9 @@ def assemble(row: dict[str, Any]) -> tuple[Sample, list[tuple[str, dict[str, Any
 def lineage(row: dict[str, Any]) -> str:
     """JSON: the source's own columns, and the sample's place in the curated corpus."""
     place = {"shard": row["shard"], "row": row["row"], "source": json.loads(row["source"] or "{}")}
-    return json.dumps(place, sort_keys=True, ensure_ascii=False)
+    return _SORTED.encode(place)
 
 
 def encode(sample: Sample) -> bytes:
     """What `<uid>.json` holds."""
-    return json.dumps(sample, ensure_ascii=False, separators=(",", ":")).encode()
+    return _COMPACT.encode(sample).encode()

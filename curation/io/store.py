@@ -24,6 +24,9 @@ from curation.core.errors import CorpusError, StorageError
 TEMPORARY = ".tmp"
 """Folder of unfinished files; removed when a command ends well, rewritten when one resumes."""
 
+_BUFFER = 1 << 20
+"""Bytes gathered before a write: members of a tar are small."""
+
 _counter = itertools.count()
 
 _OBJECT_STORES = frozenset(("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "oss"))
@@ -152,7 +155,7 @@ class Store:
         final.parent.mkdir(parents=True, exist_ok=True)
         aside.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with aside.open("wb") as file:
+            with aside.open("wb", buffering=_BUFFER) as file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())

@@ -6,10 +6,11 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from curation.core.corpus import Layer, StageLedger, index_path
 from curation.core.draw import order_keys
@@ -44,6 +45,8 @@ PLAN = pa.schema(
 )
 """A planned sample: everything but its bytes."""
 
+_SCORES = json.JSONEncoder(sort_keys=True)
+
 _CHOSEN = pa.schema(
     [
         *(f for f in PLAN if f.name != "key"),
@@ -72,17 +75,17 @@ class ChooseShard:
         """Writes the shard's part of the plan; returns its samples."""
         index = read_table(self.store, index_path(shard.shard))
         ledger = read_table(self.store, self.final.path(shard.shard), ["status"])
-        kept = pa.array([status == KEPT for status in ledger["status"].to_pylist()], pa.bool_())
+        kept = pc.equal(ledger["status"], KEPT)
         measured: dict[str, pa.ChunkedArray] = {}
         for layer, columns in self.layers:
             table = read_table(self.store, layer.path(shard.shard), list(columns))
             measured |= {name: table[name].filter(kept) for name in columns}
         rows = index.filter(kept)
-        members = rows["members"].to_pylist()
+        media = _Media.of(rows["members"])
         names = [name for name in self.options.scores if name in measured]
         values = [measured[name].to_pylist() for name in names]
         scores = [
-            json.dumps(dict(zip(names, row, strict=True)), sort_keys=True)
+            _SCORES.encode(dict(zip(names, row, strict=True)))
             for row in (zip(*values, strict=True) if names else [()] * rows.num_rows)
         ]
         none = pa.nulls(rows.num_rows)
@@ -90,8 +93,8 @@ class ChooseShard:
         extra = {
             "language": measured.get("language", none),
             "scores": pa.array(scores, pa.string()),
-            "size": pa.array([sum(m["size"] for m in ms) for ms in members], pa.int64()),
-            "media_sha256": pa.array([ms[0]["sha256"] if ms else None for ms in members]),
+            "size": media.sizes,
+            "media_sha256": media.first_sha256,
             "phash": measured.get("phash", none),
             "group_rank": pa.array([self.groups[shard.shard]] * rows.num_rows, pa.int64()),
             "order_key": pa.array(self._order(*place)),
@@ -108,6 +111,26 @@ class ChooseShard:
         if self.options.shuffle == "none":
             return shards.astype(np.int64) * 1_000_000 + rows
         return order_keys(self.options.seed, "export-shuffle", shards, rows)
+
+
+class _Media(NamedTuple):
+    """What the plan needs to know of each row's members."""
+
+    sizes: pa.Array
+    """Bytes of all of them."""
+    first_sha256: pa.Array
+    """Of the first one; null where there is none."""
+
+    @staticmethod
+    def of(column: pa.ChunkedArray) -> "_Media":
+        lists = column.combine_chunks()
+        counts = pc.fill_null(pc.list_value_length(lists), 0).to_numpy()
+        flat = lists.flatten()
+        upto = np.concatenate([[0], np.cumsum(flat.field("size").to_numpy())]).astype(np.int64)
+        stops = np.cumsum(counts)
+        first = pa.array(stops - counts, pa.int64(), mask=counts == 0)
+        sizes = pa.array(upto[stops] - upto[stops - counts])
+        return _Media(sizes, flat.field("sha256").take(first))
 
 
 @dataclass(frozen=True)

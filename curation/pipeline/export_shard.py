@@ -20,6 +20,9 @@ from curation.pipeline.export_plan import PlannedShard
 from schemas import EXPORT_INDEX
 
 
+_COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+
+
 @dataclass(frozen=True)
 class ExportShard:
     """A task: commits a shard's tar, its offsets for Megatron-Energon, then its index."""
@@ -117,7 +120,7 @@ class ExportShard:
                 sha256 = hashlib.sha256(data).hexdigest()
             offset = tar.add(f"{row['key']}.{name}", data)
             members.append({"ext": name, "offset": offset, "size": len(data), "sha256": sha256})
-        segments = json.dumps(sample["segments"], ensure_ascii=False, separators=(",", ":"))
+        segments = _COMPACT.encode(sample["segments"])
         return {
             "shard": shard,
             "row": number,
