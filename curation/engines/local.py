@@ -13,15 +13,14 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import psutil
 
+from curation.core.engine import Item, Result
 from curation.core.errors import RunError
+from curation.core.operator import Operator
 from curation.engines.sql import DuckSession
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 _AHEAD = 2
 """Items handed out for each worker beyond what it is doing."""
@@ -91,6 +90,10 @@ class LocalEngine:
     def _processes(self) -> int:
         return max(1, self.workers // max(1, self._threads))
 
+    def at(self, stage: str) -> "LocalEngine":
+        """One engine for all stages."""
+        return self
+
     def map(
         self,
         task: Callable[[Item], Result],
@@ -98,6 +101,7 @@ class LocalEngine:
         *,
         on_crash: Callable[[Item, Callable[..., bool]], Item] | None = None,
         threads: int = 0,
+        operator: Operator | None = None,
     ) -> Iterator[Result]:
         """Results of `task` in the order they are ready; items are taken as workers get free.
 
@@ -178,11 +182,11 @@ class LocalEngine:
             shutil.rmtree(folder, ignore_errors=True)
 
     @contextlib.contextmanager
-    def folder(self) -> Iterator[Path]:
+    def folder(self) -> Iterator[str]:
         """A scratch folder, for what workers hand to a relational step."""
         folder = self._temporary()
         try:
-            yield folder
+            yield str(folder)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 

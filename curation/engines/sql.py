@@ -1,15 +1,17 @@
 """Relational steps on DuckDB: on disk, within a memory limit, the same rows on every run."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from curation.core.engine import Result, Shard
 from curation.core.errors import RunError, StorageError
 
 
@@ -96,6 +98,34 @@ class DuckSession:
         """The result of a query, a batch at a time."""
         with _translated():
             yield from self._db.sql(query).to_arrow_reader(rows)
+
+    def each(
+        self,
+        query: str,
+        schema: pa.Schema,
+        shards: Sequence[Shard],
+        task: Callable[[Shard, pa.Table], Result],
+    ) -> Iterator[Result]:
+        columns = ", ".join(schema.names)
+        stream = self.stream(
+            f"SELECT {columns} FROM ({query}) AS q "
+            "ORDER BY shard ASC NULLS LAST, row ASC NULLS LAST"
+        )
+        pending = schema.empty_table()
+        exhausted = False
+        for shard in sorted(shards, key=lambda shard: shard.shard):
+            while not exhausted and (
+                pending.num_rows == 0 or pending["shard"][-1].as_py() <= shard.shard
+            ):
+                batch = next(stream, None)
+                if batch is None:
+                    exhausted = True
+                else:
+                    more = pa.Table.from_batches([batch]).cast(schema)
+                    pending = pa.concat_tables([pending, more])
+            mine = int(np.searchsorted(pending["shard"].to_numpy(), shard.shard, side="right"))
+            yield task(shard, pending.slice(0, mine))
+            pending = pending.slice(mine)
 
     def close(self) -> None:
         self._db.close()

@@ -18,12 +18,12 @@ from typing import Any
 import pyarrow as pa
 
 from curation.core.corpus import Layer, benchmark_path, index_path
+from curation.core.engine import Engine
 from curation.core.errors import UsageError, check_code
 from curation.core.fingerprint import digest
 from curation.core.operator import Operator
 from curation.core.progress import Progress, Tracker
 from curation.core.step import Step
-from curation.engines.local import LocalEngine
 from curation.io.corpus import Corpus, ShardRef
 from curation.io.sources import SourceOptions, open_source, parts
 from curation.io.store import Store
@@ -58,6 +58,17 @@ def named_folders(given: Iterable[str]) -> dict[str, str]:
     return found
 
 
+def check_folders(named: Mapping[str, str]) -> None:
+    """Raises UsageError for a benchmark that is not there, or whose files no reader knows."""
+    for name, folder in sorted(named.items()):
+        try:
+            found, _ = parts(folder)
+        except UsageError as error:
+            raise UsageError(f"benchmark {name}: {error}") from error
+        if not found:
+            raise UsageError(f"benchmark {name}: nothing in {folder} can be compared")
+
+
 def named_features(manifest: CorpusManifest) -> list[tuple[str, str]]:
     """Name and SHA-256 of the benchmarks in the recipe that a manifest holds."""
     stages = [*manifest.recipe.get("stages", []), *manifest.recipe.get("asked", [])]
@@ -68,7 +79,7 @@ def prepare_benchmarks(
     corpus: Corpus,
     named: Mapping[str, str],
     operators: tuple[Operator, ...],
-    engine: LocalEngine,
+    engine: Engine,
     progress: Progress,
 ) -> tuple[FeatureFile, ...]:
     """Features of the benchmarks in `named` (folder by name), kept in the corpus, by name.
@@ -152,14 +163,14 @@ def _prepare(
     name: str,
     folder: str,
     operators: tuple[Operator, ...],
-    engine: LocalEngine,
+    engine: Engine,
     progress: Progress,
 ) -> FeatureFile:
     layers = _fingerprints(operators)
     with engine.folder() as scratch:
         try:
             found, passed_over = parts(folder)
-            made_from = _made_from(found, layers, Store(str(scratch / "listing")))
+            made_from = _made_from(found, layers, Store(f"{scratch}/listing"))
         except UsageError as error:
             raise UsageError(f"benchmark {name}: {error}") from error
         for known, sha256 in named_features(corpus.manifest):
@@ -172,7 +183,7 @@ def _prepare(
         rows = _Rows()
         quiet = _Quiet(progress, name)
         for number, (url, kind) in enumerate(found):
-            place = scratch / f"{number}"
+            place = f"{scratch}/{number}"
             made = _ingested(url, kind, place, engine, quiet)
             if isinstance(made, UsageError):
                 progress.say(f"benchmark {name}: {made}")
@@ -205,12 +216,12 @@ def _kinds(files: list[str]) -> str:
 
 
 def _ingested(
-    url: str, kind: str, place: Path, engine: LocalEngine, progress: Progress
+    url: str, kind: str, place: str, engine: Engine, progress: Progress
 ) -> Corpus | UsageError:
     """One part of a benchmark as a scratch corpus, or why there is nothing in it to read."""
     request = IngestRequest(source=url, options=SourceOptions(format=kind))
     try:
-        return ingest(request, str(place), engine, progress)
+        return ingest(request, place, engine, progress)
     except UsageError as error:
         return error
 

@@ -20,11 +20,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from curation.core.corpus import Layer
+from curation.core.engine import Engine, StepSession
 from curation.core.errors import CorpusError, UsageError
 from curation.core.progress import Progress
 from curation.core.vocabulary import LANGUAGE, MAX_ENTRIES, MAX_ENTRY, is_language, is_section
-from curation.engines.local import LocalEngine
-from curation.engines.sql import DuckSession
 from curation.io.corpus import Corpus, open_corpus
 from curation.io.store import Store
 from curation.operators.text.matcher import UNSPACED
@@ -86,7 +85,7 @@ class Built:
 
 
 def build_vocabulary(
-    source: str, options: VocabularyOptions, engine: LocalEngine, progress: Progress
+    source: str, options: VocabularyOptions, engine: Engine, progress: Progress
 ) -> Built:
     """The vocabulary of a corpus, a run directory or a file of texts.
 
@@ -106,6 +105,9 @@ def build_vocabulary(
             entries, sources, dropped = _merged(streams, options)
             tracker.advance(len(entries))
     texts = sum(part.texts for part in counted)
+    if not texts and not entries:
+        which = "" if options.language == LANGUAGE else f" in {options.language}"
+        raise UsageError(f"{source}: no texts{which} to count; see --text-column and --language")
     if not entries:
         raise UsageError(
             f"{source}: no entry: of {total:,} words in {texts:,} {options.language} texts none "
@@ -128,10 +130,10 @@ def build_vocabulary(
 
 
 def _count(
-    source: str, options: VocabularyOptions, scratch: Path, engine: LocalEngine, progress: Progress
+    source: str, options: VocabularyOptions, scratch: str, engine: Engine, progress: Progress
 ) -> list[Counted]:
     store, parts, layer = _parts(source)
-    task = CountPart(store, str(scratch), options.language, layer, options.text_column)
+    task = CountPart(store, scratch, options.language, layer, options.text_column)
     counted = []
     with progress.track("count", None, "texts") as tracker:
         for result in engine.map(task, parts):
@@ -172,7 +174,7 @@ _COUNTED = ("words", "pairs", "names")
 
 
 def _add_up(
-    session: DuckSession, counted: list[Counted], options: VocabularyOptions, total: int
+    session: StepSession, counted: list[Counted], options: VocabularyOptions, total: int
 ) -> None:
     files = [file for part in counted for file in part.files]
     if not files:
@@ -204,7 +206,7 @@ def _add_up(
     )
 
 
-def _entries(session: DuckSession, table: str, options: VocabularyOptions) -> Iterator[str]:
+def _entries(session: StepSession, table: str, options: VocabularyOptions) -> Iterator[str]:
     """The entries of a table, the highest rank first, ties in the order of their bytes."""
     query = f"SELECT entry FROM {table} ORDER BY rank DESC NULLS LAST, entry ASC NULLS LAST"
     for batch in session.stream(query):

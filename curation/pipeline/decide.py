@@ -3,34 +3,29 @@
 import bisect
 import json
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from curation.core.corpus import Layer, StageLedger
+from curation.core.engine import Engine
 from curation.core.errors import LedgerError, UsageError
 from curation.core.fingerprint import canonical, digest
 from curation.core.manifest import decode_summary
 from curation.core.progress import Progress
 from curation.core.step import VERDICT_COLUMNS, RelationalStep, SelectStep, Step
-from curation.engines.local import LocalEngine
-from curation.engines.sql import DuckSession
-from curation.io.corpus import Corpus, ShardRef
+from curation.io.corpus import Corpus
 from curation.io.store import Store
-from curation.io.tables import read_table, write_table
+from curation.io.tables import write_table
 from curation.pipeline.decide_shard import (
+    NO_VERDICTS,
     CloseShard,
+    CommitShard,
     ProjectShard,
     SelectShard,
-    commit_ledger,
-    committed,
-    ledger_table,
 )
-from curation.pipeline.survivors import FALLEN, Survivors, wanted_columns
+from curation.pipeline.survivors import Survivors, wanted_columns
 from schemas import DROPPED, KEPT, QUARANTINED
 from schemas.manifest import LayerRef, StageSummary, TableRef, Totals
 
@@ -56,7 +51,7 @@ class _Chain:
 
     corpus: Corpus
     layers: dict[str, tuple[Layer, tuple[str, ...]]]
-    engine: LocalEngine
+    engine: Engine
     progress: Progress
     ledgers: list[StageLedger] = field(default_factory=list)
 
@@ -90,7 +85,7 @@ def decide(
     corpus: Corpus,
     steps: tuple[Step, ...],
     layers: list[LayerRef],
-    engine: LocalEngine,
+    engine: Engine,
     progress: Progress,
 ) -> Decision:
     """Runs the stages, reusing ledgers that are already there, and closes the final ledger.
@@ -156,7 +151,7 @@ def _select(chain: _Chain, step: Step, survivors: Survivors, ledger: StageLedger
     task = SelectShard(survivors, step, ledger)
     total = _Sum()
     with chain.progress.track(step.name, chain.corpus.samples, "samples") as tracker:
-        for result in chain.engine.map(task, chain.corpus.shards):
+        for result in chain.engine.at(step.name).map(task, chain.corpus.shards):
             tracker.advance(result["samples"])
             total.add(result)
     return total.value()
@@ -181,21 +176,18 @@ def _relate(
     chain: _Chain, step: RelationalStep, survivors: Survivors, ledger: StageLedger
 ) -> tuple[dict[str, Any], dict[str, int], dict[str, TableRef]]:
     """Projects the survivors, runs the step in SQL, and commits its ledger shard by shard."""
-    corpus, engine = chain.corpus, chain.engine
+    corpus, engine = chain.corpus, chain.engine.at(step.name)
     total = _Sum()
-    items = {shard.shard: shard for shard in corpus.shards}
-    entered = {}
     with engine.folder() as folder:
-        task = ProjectShard(survivors, str(folder), step.requires)
+        task = ProjectShard(survivors, folder, step.requires)
         with chain.progress.track(f"{step.name}: read", corpus.samples, "samples") as tracker:
-            for projected, result in _by_shard(engine, task, corpus.shards):
-                entered[projected] = result["entered"]
+            for result in engine.map(task, corpus.shards):
                 tracker.advance(result["samples"])
         with (
             chain.progress.track(step.name, corpus.samples, "samples") as tracker,
             engine.session() as session,
         ):
-            files = [str(folder / f"{shard:09d}.parquet") for shard in items]
+            files = [f"{folder}/{shard.shard:09d}.parquet" for shard in corpus.shards]
             session.read_files("survivors", files)
             step.decide(session)
             notes = step.notes(session)
@@ -203,14 +195,11 @@ def _relate(
                 name: _keep(corpus.store, ledger, name, session.rows(query))
                 for name, query in step.tables().items()
             }
-            for number, verdicts in _by_row_order(session, corpus.shards):
-                shard = items[number]
-                done = committed(corpus.store, ledger, shard)
-                if done is None:
-                    table = _stage_rows(folder, shard, verdicts, step.name)
-                    done = commit_ledger(corpus.store, ledger, shard, table, entered[number])
+            query = f"SELECT shard, row, {', '.join(VERDICT_COLUMNS.names)} FROM verdicts"
+            commit = CommitShard(corpus.store, ledger, folder)
+            for done in session.each(query, NO_VERDICTS.schema, corpus.shards, commit):
                 total.add(done)
-                tracker.advance(shard.samples)
+                tracker.advance(done["samples"])
     return total.value(), notes, tables
 
 
@@ -219,49 +208,6 @@ def _keep(store: Store, ledger: StageLedger, name: str, table: pa.Table) -> Tabl
     path = ledger.table(name)
     sha256 = write_table(store, path, table, table.schema, {"fingerprint": ledger.fingerprint})
     return TableRef(path=path, sha256=sha256, rows=table.num_rows)
-
-
-def _by_shard(
-    engine: LocalEngine, task: ProjectShard, shards: list[ShardRef]
-) -> Iterator[tuple[int, dict[str, Any]]]:
-    yield from engine.map(_Numbered(task), shards)
-
-
-@dataclass(frozen=True)
-class _Numbered:
-    task: ProjectShard
-
-    def __call__(self, shard: ShardRef) -> tuple[int, dict[str, Any]]:
-        return shard.shard, self.task(shard)
-
-
-def _by_row_order(session: DuckSession, shards: list[ShardRef]) -> Iterator[tuple[int, pa.Table]]:
-    """Verdicts of every shard in order, one shard at a time, empty ones included."""
-    query = f"SELECT shard, row, {', '.join(VERDICT_COLUMNS.names)} FROM verdicts"
-    stream = session.stream(f"{query} ORDER BY shard ASC NULLS LAST, row ASC NULLS LAST")
-    schema = pa.schema([("shard", pa.int32()), ("row", pa.int32()), *VERDICT_COLUMNS])
-    pending = schema.empty_table()
-    exhausted = False
-    for shard in shards:
-        while not exhausted and (
-            pending.num_rows == 0 or pending["shard"][-1].as_py() <= shard.shard
-        ):
-            batch = next(stream, None)
-            if batch is None:
-                exhausted = True
-            else:
-                pending = pa.concat_tables([pending, pa.Table.from_batches([batch]).cast(schema)])
-        mine = int(np.searchsorted(pending["shard"].to_numpy(), shard.shard, side="right"))
-        yield shard.shard, pending.slice(0, mine)
-        pending = pending.slice(mine)
-
-
-def _stage_rows(folder: Path, shard: ShardRef, verdicts: pa.Table, stage: str) -> pa.Table:
-    scratch = Store(str(folder))
-    uids = read_table(scratch, f"{shard.shard:09d}.parquet", ["row", "uid"])
-    name = f"fallen-{shard.shard:09d}.parquet"
-    fallen = read_table(scratch, name) if scratch.exists(name) else FALLEN.empty_table()
-    return ledger_table(verdicts, uids, stage, fallen)
 
 
 def _close(chain: _Chain, summaries: list[StageSummary]) -> Decision:

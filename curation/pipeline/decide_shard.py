@@ -13,7 +13,7 @@ from curation.core.step import VERDICT_COLUMNS, SelectStep, Step
 from curation.io.corpus import ShardRef
 from curation.io.store import Store
 from curation.io.tables import read_footer, read_table, write_table
-from curation.pipeline.survivors import Survivors
+from curation.pipeline.survivors import FALLEN, Survivors
 from schemas import DROPPED, KEPT, LEDGER, QUARANTINED
 
 NO_LICENSE = "(none stated)"
@@ -126,6 +126,28 @@ class ProjectShard:
         if fallen.num_rows:
             write_table(scratch, f"fallen-{shard.shard:09d}.parquet", fallen, fallen.schema, {})
         return {"samples": shard.samples, "entered": rows.num_rows + fallen.num_rows}
+
+
+@dataclass(frozen=True)
+class CommitShard:
+    """A task: one shard of the ledger of a relational step, out of its verdicts."""
+
+    store: Store
+    ledger: StageLedger
+    folder: str
+    """Where ProjectShard put what the step read."""
+
+    def __call__(self, shard: ShardRef, verdicts: pa.Table) -> dict[str, Any]:
+        done = committed(self.store, self.ledger, shard)
+        if done is None:
+            scratch = Store(self.folder)
+            uids = read_table(scratch, f"{shard.shard:09d}.parquet", ["row", "uid"])
+            name = f"fallen-{shard.shard:09d}.parquet"
+            fallen = read_table(scratch, name) if scratch.exists(name) else FALLEN.empty_table()
+            table = ledger_table(verdicts, uids, self.ledger.stage, fallen)
+            entered = uids.num_rows + fallen.num_rows
+            done = commit_ledger(self.store, self.ledger, shard, table, entered)
+        return {"samples": shard.samples, **done}
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ from typing import Any
 import pyarrow as pa
 
 from curation.core.corpus import FORMAT_VERSION, MANIFEST, Layer, StageLedger
+from curation.core.engine import Engine
 from curation.core.errors import CorpusError, LedgerError, UsageError
 from curation.core.fingerprint import digest, plain
 from curation.core.manifest import encode_manifest, schema_hash
 from curation.core.progress import Progress
-from curation.engines.local import LocalEngine
 from curation.families import image_text
 from curation.io.corpus import Corpus, read_manifest
 from curation.io.store import TEMPORARY, Store
@@ -28,7 +28,7 @@ from schemas.manifest import CorpusManifest, ExportManifest, LayerRef, TableRef,
 
 
 def export(
-    corpus: Corpus, out: str, options: ExportOptions, engine: LocalEngine, progress: Progress
+    corpus: Corpus, out: str, options: ExportOptions, engine: Engine, progress: Progress
 ) -> ExportManifest:
     """Exports what a decided corpus kept; an export that is already there and equal stays.
 
@@ -94,7 +94,7 @@ def _export(
     options: ExportOptions,
     layers: tuple[tuple[Layer, tuple[str, ...]], ...],
     fingerprint: str,
-    engine: LocalEngine,
+    engine: Engine,
     progress: Progress,
 ) -> ExportManifest:
     manifest = corpus.manifest

@@ -14,9 +14,8 @@ import pyarrow.compute as pc
 
 from curation.core.corpus import Layer, StageLedger, index_path
 from curation.core.draw import order_keys
+from curation.core.engine import Engine, StepSession
 from curation.core.progress import Progress
-from curation.engines.local import LocalEngine
-from curation.engines.sql import DuckSession
 from curation.io.corpus import Corpus, ShardRef
 from curation.io.store import Store
 from curation.io.tables import encode_table, read_table
@@ -159,19 +158,19 @@ def plan_export(
     corpus: Corpus,
     task: ChooseShard,
     options: ExportOptions,
-    engine: LocalEngine,
+    engine: Engine,
     progress: Progress,
     into: Store,
 ) -> tuple[list[PlannedShard], Counter[str]]:
     """Plans every export shard into Parquet files of `into`; counts samples blocked, by list."""
     with engine.folder() as folder:
-        task = dataclasses.replace(task, folder=str(folder))
+        task = dataclasses.replace(task, folder=folder)
         with progress.track("choose samples", corpus.samples, "samples") as tracker:
             for samples in engine.map(task, corpus.shards):
                 tracker.advance(samples)
         with engine.session() as session:
             session.read_files(
-                "survivors", [str(folder / f"{s.shard:09d}.parquet") for s in corpus.shards]
+                "survivors", [f"{folder}/{s.shard:09d}.parquet" for s in corpus.shards]
             )
             blocked = _block(session, options)
             _name_samples(session)
@@ -179,7 +178,7 @@ def plan_export(
     return planned, blocked
 
 
-def _block(session: DuckSession, options: ExportOptions) -> Counter[str]:
+def _block(session: StepSession, options: ExportOptions) -> Counter[str]:
     """Makes `verdicts`: samples that a blocklist given for the export stops."""
     Blocklist(name="export_blocklist", lists=options.blocklists).decide(session)
     return Counter(
@@ -193,7 +192,7 @@ def _block(session: DuckSession, options: ExportOptions) -> Counter[str]:
     )
 
 
-def _name_samples(session: DuckSession) -> None:
+def _name_samples(session: StepSession) -> None:
     """Makes `twins`: kept samples that share a uid, numbered in (shard, row) order."""
     session.create(
         "twins",
@@ -207,7 +206,7 @@ def _name_samples(session: DuckSession) -> None:
 
 
 def _cut(
-    session: DuckSession, options: ExportOptions, into: Store, progress: Progress
+    session: StepSession, options: ExportOptions, into: Store, progress: Progress
 ) -> Iterator[PlannedShard]:
     """Streams samples in their final order, cutting a shard when it is full or its group ends."""
     columns = ", ".join(f"s.{f.name}" for f in PLAN if f.name != "key")

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from curation.core.corpus import Layer
+from curation.core.engine import Engine
 from curation.core.operator import FittedOperator, Operator
 from curation.core.progress import Progress
-from curation.engines.local import LocalEngine
 from curation.io.corpus import Corpus, ShardRef
 from curation.pipeline.measure_shard import MeasureShard
 
@@ -35,7 +35,7 @@ def fit(
     operator: FittedOperator,
     layer: Layer,
     other: tuple[tuple[Operator, Layer], ...],
-    engine: LocalEngine,
+    engine: Engine,
     progress: Progress,
 ) -> None:
     """Commits what `operator` works with, made of a sample of every shard, if it is not there.

@@ -17,11 +17,11 @@ from curation.core.corpus import (
     index_path,
     tar_path,
 )
+from curation.core.engine import Engine
 from curation.core.errors import UsageError
 from curation.core.fingerprint import digest, plain
 from curation.core.manifest import encode_manifest, schema_hash
 from curation.core.progress import Progress
-from curation.engines.local import LocalEngine
 from curation.io.corpus import Corpus, open_corpus, read_manifest, shard_refs
 from curation.io.sources import Source, SourceOptions, open_source
 from curation.io.store import TEMPORARY, Store
@@ -59,7 +59,7 @@ class IngestRequest:
         return {name: plain(part) for name, part in parts.items()}
 
 
-def ingest(request: IngestRequest, out: str, engine: LocalEngine, progress: Progress) -> Corpus:
+def ingest(request: IngestRequest, out: str, engine: Engine, progress: Progress) -> Corpus:
     """Ingests a source into `out` and returns the corpus; does nothing where that was done.
 
     Raises UsageError where `out` holds a corpus of another source or other settings.
@@ -128,7 +128,7 @@ def _make_shards(
     source: Source,
     first: int,
     store: Store,
-    engine: LocalEngine,
+    engine: Engine,
     progress: Progress,
 ) -> tuple[list[dict[str, Any]], int, int]:
     """Rows of the shard table, samples taken, samples in the source."""

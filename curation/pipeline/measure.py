@@ -7,12 +7,12 @@ from functools import partial
 import pyarrow as pa
 
 from curation.core.corpus import Layer
+from curation.core.engine import Engine
 from curation.core.errors import UsageError
 from curation.core.fingerprint import library_versions, operator_fingerprint, plain
 from curation.core.operator import ERROR, IMAGE, FittedOperator, Operator
 from curation.core.progress import Progress
 from curation.core.step import INDEX_COLUMNS
-from curation.engines.local import LocalEngine
 from curation.io.corpus import Corpus
 from curation.pipeline.fit import fit
 from curation.pipeline.measure_shard import MeasureShard, ShardItem, find_killers
@@ -63,7 +63,7 @@ def _check_widths(operator: Operator, provided: dict[str, pa.DataType]) -> None:
 def measure(
     corpus: Corpus,
     operators: tuple[Operator, ...],
-    engine: LocalEngine,
+    engine: Engine,
     progress: Progress,
     only: str = "",
 ) -> list[LayerRef]:
@@ -105,7 +105,7 @@ def _with_read(operators: tuple[Operator, ...], name: str) -> tuple[Operator, ..
     return tuple(taken)
 
 
-def _threads(operator: Operator, engine: LocalEngine) -> int:
+def _threads(operator: Operator, engine: Engine) -> int:
     """Threads that a process of the operator takes: all of them where one feeds a GPU."""
     if operator.threads and operator.identity().get("device") == "cuda":
         return max(1, engine.workers)
@@ -141,7 +141,7 @@ def _measure(
     todo: tuple[Operator, ...],
     operators: tuple[Operator, ...],
     layers: dict[str, Layer],
-    engine: LocalEngine,
+    engine: Engine,
     progress: Progress,
 ) -> None:
     names = {operator.name for operator in todo}

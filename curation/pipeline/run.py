@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from curation.core.corpus import vocabulary_path
+from curation.core.engine import Engine
 from curation.core.errors import RunError
 from curation.core.manifest import schema_hash
 from curation.core.operator import Operator
 from curation.core.progress import Progress
-from curation.engines.local import LocalEngine
 from curation.io.corpus import Corpus
 from curation.io.store import TEMPORARY
 from curation.operators.text.concepts import Concepts, shipped_vocabulary
@@ -22,6 +22,7 @@ from curation.pipeline.guard import check_heads, clip_of, rests_on_clip, settle,
 from curation.pipeline.ingest import IngestRequest, ingest
 from curation.pipeline.measure import measure
 from curation.pipeline.measure_shard import layer_schema
+from curation.pipeline.preflight import preflight
 from curation.pipeline.recipe import Recipe
 from curation.relational.decontaminate import Decontaminate
 from schemas import LEDGER
@@ -40,7 +41,7 @@ def run(
     recipe: Recipe,
     request: IngestRequest,
     out: str,
-    engine: LocalEngine,
+    engine: Engine,
     progress: Progress,
     *,
     benchmarks: Mapping[str, str] | None = None,
@@ -52,6 +53,7 @@ def run(
     decide that fails its calibration.
     """
     root = out.rstrip("/")
+    preflight(recipe, benchmarks or {}, progress)
     corpus = ingest(request, f"{root}/corpus", engine, progress)
     recipe = decontaminated(corpus, recipe, benchmarks or {}, engine, progress)
     layers = measure(corpus, recipe.operators, engine, progress)
@@ -65,7 +67,7 @@ def decontaminated(
     corpus: Corpus,
     recipe: Recipe,
     benchmarks: Mapping[str, str],
-    engine: LocalEngine,
+    engine: Engine,
     progress: Progress,
 ) -> Recipe:
     """The recipe with the features of `benchmarks`, beside or in place of those it has."""
@@ -136,7 +138,7 @@ def decide_and_save(
     corpus: Corpus,
     recipe: Recipe,
     layers: list[LayerRef],
-    engine: LocalEngine,
+    engine: Engine,
     progress: Progress,
     *,
     asked: Recipe | None = None,

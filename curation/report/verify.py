@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation.core.corpus import Layer, StageLedger, index_path, tar_path
+from curation.core.engine import Engine
 from curation.core.errors import CorpusError
 from curation.core.progress import Progress
-from curation.engines.local import LocalEngine
 from curation.io.corpus import Corpus, Opened, ShardRef, shard_refs
 from curation.io.store import Store
 from curation.io.tables import read_table
@@ -24,7 +24,7 @@ from schemas.manifest import CorpusManifest, ExportManifest
 _CHUNK = 8 << 20
 
 
-def verify(opened: Opened, engine: LocalEngine, progress: Progress) -> Iterator[str]:
+def verify(opened: Opened, engine: Engine, progress: Progress) -> Iterator[str]:
     """Everything that is wrong, a line each; nothing where all is well."""
     if opened.corpus is not None:
         yield from _verify_corpus(opened.corpus, engine, progress)
@@ -42,7 +42,7 @@ def is_stale(corpus: CorpusManifest, export: ExportManifest) -> bool:
     return [s.fingerprint for s in corpus.stages] != [s.fingerprint for s in export.stages]
 
 
-def _verify_corpus(corpus: Corpus, engine: LocalEngine, progress: Progress) -> Iterator[str]:
+def _verify_corpus(corpus: Corpus, engine: Engine, progress: Progress) -> Iterator[str]:
     manifest, store = corpus.manifest, corpus.store
     yield from _table(store, manifest.tables["shards"].path, manifest.tables["shards"].sha256)
     totals = manifest.totals
@@ -192,7 +192,7 @@ def check_members(store: Store, tar: str, rows: pa.Table) -> Iterator[str]:
 
 
 def _verify_export(
-    store: Store, manifest: ExportManifest, engine: LocalEngine, progress: Progress
+    store: Store, manifest: ExportManifest, engine: Engine, progress: Progress
 ) -> Iterator[str]:
     ref = manifest.tables["shards"]
     yield from _table(store, ref.path, ref.sha256)

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -96,5 +97,5 @@ def test_scratch_space_is_gone_afterwards(tmp_path):
     with LocalEngine(workers=0, scratch=tmp_path) as engine:
         with engine.session() as session, engine.folder() as folder:
             session.create("t", "SELECT 1 AS a")
-            assert folder.is_dir()
+            assert Path(folder).is_dir()
         assert list(tmp_path.iterdir()) == []
