@@ -60,7 +60,7 @@ ERROR_CODES: Final[dict[str, str]] = {
     "too_many_pixels": "more pixels than image_pixels.max_pixels (a decompression bomb)",
     "too_many_scans": "a progressive JPEG with more scans than any encoder writes (a bomb)",
     "not_finite": "the model gave no finite number for this record",
-    "crashed": "the decoder crashed on this record",
+    "crashed": "the operator crashed on this record, or hung and could not be interrupted",
     "timeout": "the operator did not finish this record in time",
     "out_of_memory": "the operator ran out of memory on this record",
 }

@@ -19,6 +19,7 @@ import psutil
 
 from curation.core.engine import Item, Result
 from curation.core.errors import RunError
+from curation.core.limits import Limits, hold
 from curation.core.operator import Operator
 from curation.engines.sql import DuckSession
 
@@ -32,11 +33,12 @@ _PRELOADED = ("pandas",)
 """Loaded once beside the first task's own module; pyarrow imports it to make an array of a list."""
 
 
-def _worker_start(engine: int) -> None:
+def _worker_start(engine: int, limits: Limits) -> None:
     """A worker leaves interrupts to the engine's process, and ends with it even when it is killed.
 
     The fork server that is a worker's parent ends with the engine's process.
     """
+    hold(limits)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with contextlib.suppress(OSError, AttributeError):  # Linux only; elsewhere workers end late
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -59,6 +61,8 @@ class LocalEngine:
     """What DuckDB may hold before it spills."""
     scratch: Path | None = None
     """Folder for spilled tables; the system's temporary folder by default."""
+    limits: Limits = field(default_factory=Limits)
+    """What one record may cost."""
     _pool: ProcessPoolExecutor | None = None
     _threads: int = 0
     """That tasks of the pool compute with; 0 where they hold no model."""
@@ -82,7 +86,10 @@ class LocalEngine:
             context = multiprocessing.get_context("forkserver")
             context.set_forkserver_preload([task.__module__, *_PRELOADED])
             self._pool = ProcessPoolExecutor(
-                self._processes, context, _worker_start, (os.getpid(),)
+                self._processes,
+                context,
+                _worker_start,
+                (os.getpid(), self.limits.shared(self._processes)),
             )
         return self._pool
 

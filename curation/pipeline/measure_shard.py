@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from curation.core.corpus import Layer
+from curation.core.limits import DeadlineError, within
 from curation.core.operator import ERROR, IMAGE, BatchFn, FittedOperator, Operator
 from curation.io.corpus import ShardRef
 from curation.io.media import batches
@@ -173,7 +174,9 @@ def careful(
     pieces = _halving(tries, rows, failed, said)
     good = [at for at in rows if at not in failed]
     if len(good) < len(rows) and tries.takes_blanks:
-        with contextlib.suppress(Exception):  # rows that fail only together: pieces will do
+        with contextlib.suppress(
+            Exception, DeadlineError
+        ):  # rows that fail only together: pieces will do
             pieces = [tries.run(good)]
     measured = pa.Table.from_batches(pieces, layer_schema(operator))
     return _completed(operator, batch, measured, failed)
@@ -199,7 +202,7 @@ class _Tries:
         """Whether nulls are no fault by themselves; if they are, rows are run without others."""
         try:
             self._layer(self._blanked([]))
-        except Exception:  # noqa: BLE001 - the border to operators
+        except (Exception, DeadlineError):  # noqa: BLE001 - the border to operators
             return False
         return True
 
@@ -213,7 +216,8 @@ class _Tries:
 
     def _layer(self, given: pa.RecordBatch) -> pa.RecordBatch:
         operator = self.operator
-        out = self._function(given.select(operator.requires.names))
+        with within(given.num_rows):
+            out = self._function(given.select(operator.requires.names))
         assert out.num_rows == given.num_rows, f"{operator.name} changed the number of rows"
         columns = [given[field.name] for field in SAMPLE]
         columns += [out[field.name] for field in operator.provides]
@@ -233,6 +237,8 @@ def _halving(
         return [tries.run(rows)]
     except MemoryError:
         error, words = "out_of_memory", "out of memory"
+    except DeadlineError:
+        error, words = "timeout", "not finished in time"
     except Exception as fault:  # noqa: BLE001 - the border to operators: any fault is one row's
         error, words = "crashed", f"{type(fault).__name__}: {fault}"
     if len(rows) == 1:

@@ -1,7 +1,6 @@
 """Measuring: layers, what is reused, and operators that fail on a row."""
 
 import os
-import signal
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import pyarrow as pa
 import pytest
 
 from curation.core.errors import UsageError
+from curation.core.limits import Limits
 from curation.core.operator import BatchFn, Operator, append
 from curation.core.progress import SILENT
 from curation.engines.local import LocalEngine
@@ -22,35 +22,7 @@ from curation.pipeline.ingest import IngestRequest, ingest
 from curation.pipeline.measure import layers_of, measure
 from curation.pipeline.measure_shard import careful, layer_schema
 from tests.pipeline.corpora import plain_recipe
-
-FATAL = ("number 7 ", "number 31 ")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Fragile(Operator):
-    """Counts characters, but fails in some way on two captions."""
-
-    name = "fragile"
-    how: str = "raise"
-
-    @property
-    def requires(self) -> pa.Schema:
-        return pa.schema([("text", pa.string())])
-
-    @property
-    def provides(self) -> pa.Schema:
-        return pa.schema([("letters", pa.int32())])
-
-    def open(self) -> BatchFn:
-        return self._count
-
-    def _count(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        texts = batch["text"].to_pylist()
-        if any(fatal in text for text in texts for fatal in FATAL):
-            if self.how == "crash":
-                os.kill(os.getpid(), signal.SIGSEGV)
-            raise MemoryError if self.how == "memory" else RuntimeError("cannot count this")
-        return append(batch, self.provides, {"letters": [len(text) for text in texts]})
+from tests.pipeline.fragile import Fragile
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +66,7 @@ class Placed(Operator):
     def open(self) -> BatchFn:
         def place(batch: pa.RecordBatch) -> pa.RecordBatch:
             texts = batch["text"].to_pylist()
-            if any(fatal in (text or "") for text in texts for fatal in FATAL):
+            if any(fatal in (text or "") for text in texts for fatal in Fragile().words):
                 raise RuntimeError("cannot place this")
             if batch.num_rows - batch["text"].null_count > self.most:
                 raise MemoryError
@@ -168,11 +140,18 @@ def column(
 
 @pytest.mark.parametrize(
     ("how", "workers", "code"),
-    [("raise", 0, "crashed"), ("memory", 0, "out_of_memory"), ("crash", 2, "crashed")],
+    [
+        ("raise", 0, "crashed"),
+        ("crash", 2, "crashed"),
+        ("hang", 2, "timeout"),
+        ("hang_in_c", 2, "crashed"),
+        ("memory", 2, "out_of_memory"),
+    ],
 )
 def test_a_row_that_breaks_an_operator_costs_only_itself(corpus, how, workers, code):
     operator = Fragile(how=how)
-    with LocalEngine(workers=workers) as engine:
+    limits = Limits(deadline=0.3 if "hang" in how else 60, memory=1 << 30)
+    with LocalEngine(workers=workers, limits=limits) as engine:
         (ref,) = measure(corpus, (operator,), engine, SILENT)
     errors = column(corpus, operator, "error")
     assert [row for row, error in enumerate(errors) if error] == [7, 31]
