@@ -8,7 +8,7 @@ from benchmarks.figure import machine
 
 NAMES = (
     "probe", "pixels", "clip", "concepts", "relational", "balance", "semantic", "export",
-    "run", "kills",
+    "run", "kills", "commit", "spark", "ray",
 )  # fmt: skip
 
 

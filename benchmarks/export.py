@@ -53,7 +53,8 @@ def photographed(folder: Path, pairs: int) -> Corpus:
             file.write(json.dumps(row) + "\n")
     everything = dataclasses.replace(recipe(), operators=(), stages=())
     with LocalEngine() as engine:
-        corpus = ingest(IngestRequest(source=str(source)), str(folder / "real-corpus"), engine, SILENT)
+        request = IngestRequest(source=str(source))
+        corpus = ingest(request, str(folder / "real-corpus"), engine, SILENT)
         return decide_and_save(corpus, everything, [], engine, SILENT)
 
 

@@ -53,6 +53,7 @@ HEURISTICS = (
     _rule("symbols", "symbol_share", "at_most", 0.4, "own: docs/thresholds.md"),
     _rule("digits", "digit_share", "at_most", 0.5, "own: docs/thresholds.md"),
     _rule("url", "url_share", "at_most", 0.25, "own: docs/thresholds.md"),
+    _rule("html_tag", "html_tags", "at_most", 0, "own: docs/thresholds.md"),
     _rule("html", "html_count", "at_most", 2, "own: more than a stray entity or line break"),
     _rule("email", "email_count", "at_most", 0, "personal data"),
     _rule("phone", "phone_count", "at_most", 0, "personal data"),
@@ -102,3 +103,9 @@ def recipe() -> Recipe:
         ),
         export=ExportOptions(name="image-text"),
     )
+
+
+if __name__ == "__main__":  # spark-submit, ray job submit and python run the recipe by this file
+    from curation.cli import submitted
+
+    submitted("image-text")

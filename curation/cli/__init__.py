@@ -1,5 +1,5 @@
 """The `curate` command."""
 
-from curation.cli.main import entry, main
+from curation.cli.main import entry, main, submitted
 
-__all__ = ["entry", "main"]
+__all__ = ["entry", "main", "submitted"]

@@ -1,6 +1,5 @@
 """What commands share: workers, the run log, recipes."""
 
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,15 +9,16 @@ from typing import Annotated, Any
 
 import tyro
 
+from curation.cli.engine import Working, engine_of
 from curation.cli.progress import make_progress
 from curation.cli.run_log import RunLog
 from curation.core.blocklist import BlockFile
 from curation.core.errors import UsageError
 from curation.core.progress import Progress
-from curation.engines.local import LocalEngine, default_memory
+from curation.engines.mixed import MixedEngine
 from curation.io.corpus import Corpus
 from curation.io.sources import SourceOptions
-from curation.io.store import TEMPORARY, Store
+from curation.io.store import Store
 from curation.pipeline.recipe import Recipe
 from curation.pipeline.run import located
 
@@ -31,43 +31,31 @@ Settings = Annotated[
 Files = Annotated[tuple[str, ...], tyro.conf.UseAppendAction]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Working:
-    """Options of every command that works through shards."""
-
-    workers: int = os.cpu_count() or 1
-    """Processes; 0 works in this one."""
-    memory: str = default_memory()
-    """What a relational step may hold before it spills to disk, as 4GB."""
-
-    def check(self) -> None:
-        if self.workers < 0:
-            raise UsageError(f"--workers must be at least 0, got {self.workers}")
-        number = self.memory.strip().upper().removesuffix("B").rstrip("KMGTI")
-        if not number.replace(".", "", 1).isdigit():
-            raise UsageError(f"--memory takes an amount as 4GB or 500MB, got {self.memory!r}")
-
-
 @dataclass
 class Job:
     """One command under way."""
 
-    engine: LocalEngine
+    engine: MixedEngine
     progress: Progress
     log: RunLog
 
 
 @contextmanager
-def job(working: Working, target: str, scratch: Store | None) -> Iterator[Job]:
-    """Engine, progress and log of a command that works on `target`."""
+def job(
+    working: Working, target: str, scratch: Store | None, recipe: Recipe | None = None
+) -> Iterator[Job]:
+    """Engine, progress and log of a command that works on `target`.
+
+    `recipe` tells which stages have an engine of their own.
+    """
     working.check()
     log = RunLog(target, sys.argv[1:])
-    place = None
-    if scratch is not None and scratch.is_local:
-        place = Path(scratch.path(TEMPORARY))
+    if recipe is None and working.place:
+        raise UsageError("--place: this command has no stages to place")
+    placement = recipe.placed(working.place).placement if recipe else {}
     state = "failed"
     try:
-        with LocalEngine(workers=working.workers, memory=working.memory, scratch=place) as engine:
+        with engine_of(working, scratch, placement) as engine:
             yield Job(engine, make_progress(log), log)
         state = "finished"
     except KeyboardInterrupt:

@@ -5,10 +5,11 @@ from typing import Annotated
 
 import tyro
 
-from curation.cli.common import Working, job
+from curation.cli.common import job
+from curation.cli.engine import Working
 from curation.core.errors import UsageError
 from curation.core.vocabulary import LANGUAGE, Vocabulary
-from curation.io.store import write_file
+from curation.io.store import check_folder_of, write_file
 from curation.pipeline.concepts import VocabularyOptions, build_vocabulary
 
 
@@ -45,6 +46,7 @@ class Build(Working):
     """WordNet's dict folder: its noun lemmas are in whatever their counts."""
 
     def run(self) -> int:
+        check_folder_of(self.out)
         names = [field.name for field in fields(VocabularyOptions)]
         try:
             options = VocabularyOptions(**{name: getattr(self, name) for name in names})

@@ -7,7 +7,8 @@ from typing import Literal
 import tyro
 from rich.console import Console
 
-from curation.cli.common import Files, Job, Settings, Working, blocklists, job, source_options
+from curation.cli.common import Files, Job, Settings, blocklists, job, source_options
+from curation.cli.engine import Working
 from curation.cli.tables import bytes_text, duration_text, print_funnel
 from curation.core.blocklist import BlockFile
 from curation.core.errors import UsageError
@@ -122,7 +123,7 @@ class Run(Reading):
         request = self.request(self.input, blocklists(self.blocklist), append=False)
         if "://" not in self.out and not self.out.strip("/"):
             raise UsageError("--out names a folder")
-        with job(self, self.out, Store(f"{self.out.rstrip('/')}/corpus")) as work:
+        with job(self, self.out, Store(f"{self.out.rstrip('/')}/corpus"), recipe) as work:
             result = run(
                 recipe,
                 request,
@@ -133,7 +134,7 @@ class Run(Reading):
                 force=self.force,
             )
             _estimate(work, result.corpus.inputs[-1], work.log.seconds())
-        print_funnel(Console(), result.corpus, result.export)
+        print_funnel(Console(), result.corpus, result.export, told=True)
         print(f"curate report {self.out} --out report.html   shows it", file=sys.stderr)
         return 0
 

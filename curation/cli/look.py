@@ -10,15 +10,16 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from curation.cli.common import Working, job, log_target
+from curation.cli.common import job, log_target
+from curation.cli.engine import Working
 from curation.cli.run_log import latest
 from curation.cli.tables import bytes_text, duration_text, print_funnel
 from curation.core.errors import CorpusError, UsageError
 from curation.core.step import NOT_ASKED
 from curation.io.corpus import Corpus, Opened, open_any, open_corpus
-from curation.io.store import write_file
+from curation.io.store import check_folder_of, write_file
 from curation.pipeline.gc import collect, garbage
-from curation.report.diff import changes, moved
+from curation.report.diff import change_text, changes, moved, recipe_changes
 from curation.report.inspect import image_bytes, is_blocked, sample, summary
 from curation.report.verify import STALE, is_stale, verify
 from jobs import shipped_recipe
@@ -54,6 +55,8 @@ class Inspect:
             raise UsageError("--sample takes a uid, or its first characters; it is empty")
         if opened.corpus is None:
             raise UsageError(f"{self.path}: an export; --sample takes a run directory or a corpus")
+        if self.image:
+            check_folder_of(self.image)
         known = sample(opened.corpus, uid)
         if self.image:
             _, data = image_bytes(opened.corpus, known[0])
@@ -207,7 +210,9 @@ class Diff(Working):
         left, right = open_corpus(self.before), open_corpus(self.after)
         sides = ((self.before, left), (self.after, right))
         undecided = [path for path, corpus in sides if corpus.manifest.ledger is None]
-        recipe = [] if undecided else changes(left.manifest.recipe, right.manifest.recipe)
+        recipe = []
+        if not undecided:
+            recipe = recipe_changes(left.manifest.recipe, right.manifest.recipe)
         totals = changes(left.manifest.totals, right.manifest.totals)
         with job(self, "", None) as work:
             samples = moved(left, right, work.engine, self.show)
@@ -215,13 +220,13 @@ class Diff(Working):
             print(json.dumps({"recipe": recipe, "totals": totals, **samples}, indent=1))
             return 0
         console = Console()
+        print(f"from {self.before} to {self.after}")
         for path in undecided:
             print(f"{path}: nothing is decided yet, every sample counts as kept")
         for title, rows in (("recipe", recipe), ("totals", totals)):
-            table = Table("what", self.before, self.after, title=title, title_justify="left")
+            print(f"{title}:{'' if rows else ' the same'}")
             for name, was, now in rows:
-                table.add_row(name, Text(_short(was)), Text(_short(now)))
-            console.print(table if rows else f"{title}: the same")
+                print(f"  {change_text(name, was, now)}")
         table = Table("was", "is now", "samples", "such as", title="samples", title_justify="left")
         for move in samples["moves"]:
             uids = ", ".join(uid[:12] for uid in move["uids"])

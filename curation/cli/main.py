@@ -7,8 +7,12 @@ from typing import Any
 import tyro
 
 from curation.core.errors import CurationError
+from curation.version import __version__
 
-EPILOG = "Exit codes: 0 well, 1 a failed run or check, 2 a command that means nothing."
+EPILOG = (
+    "Exit codes: 0 well, 1 a failed run or check, 2 a command that means nothing. "
+    "`curate --version` prints the version."
+)
 
 
 def commands() -> dict[str, Any]:
@@ -43,7 +47,26 @@ def entry() -> None:
     an interpreter that is being torn down ("terminate called without an active exception"), and a
     command that did its work would then end with exit code 134.
     """
-    code = main()
+    _leave(main())
+
+
+def submitted(family: str) -> None:
+    """A recipe's file as a script: `curate run FAMILY` with the script's arguments.
+
+    The engine is the one that the script was submitted to, unless --engine names one.
+    """
+    arguments = sys.argv[1:]
+    if not any(word.partition("=")[0] == "--engine" for word in arguments):
+        engine = next((name for sign, name in _SUBMITTED if sign in os.environ), "local")
+        arguments = ["--engine", engine, *arguments]
+    _leave(main(["run", family, *arguments]))
+
+
+_SUBMITTED = (("PYSPARK_GATEWAY_PORT", "spark"), ("RAY_JOB_CONFIG_JSON_ENV_VAR", "ray"))
+"""What spark-submit and ray job submit put into the environment of what they start."""
+
+
+def _leave(code: int) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
@@ -51,6 +74,9 @@ def entry() -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command; returns its exit code."""
+    if (sys.argv[1:] if arguments is None else arguments) == ["--version"]:
+        print(f"curate {__version__}")
+        return 0
     try:
         command = tyro.extras.subcommand_cli_from_dict(
             commands(),

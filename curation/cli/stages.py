@@ -1,5 +1,6 @@
 """One command a stage: measure, select, dedup, decide, export, each on a corpus directory."""
 
+import shlex
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
@@ -10,12 +11,12 @@ from curation.cli.common import (
     Files,
     Job,
     Settings,
-    Working,
     blocklists,
     job,
     log_target,
     recipe_of,
 )
+from curation.cli.engine import Working
 from curation.cli.tables import funnel, print_calibration, print_funnel
 from curation.core.errors import UsageError
 from curation.io.corpus import Corpus, open_corpus
@@ -56,11 +57,15 @@ class Measure(Working):
         if self.operator not in ("all", *names):
             raise UsageError(f"no operator {self.operator!r} (there are: {', '.join(names)}, all)")
         only = "" if self.operator == "all" else self.operator
-        with job(self, log_target(self.corpus), corpus.store) as work:
+        with job(self, log_target(self.corpus), corpus.store, recipe) as work:
             check_heads(recipe)
             layers = measure(corpus, recipe.operators, work.engine, work.progress, only)
             if self.set and corpus.manifest.ledger is not None:
-                work.progress.say("this corpus is decided: name the setting again to decide by it")
+                settings = " ".join(f"--set {shlex.quote(setting)}" for setting in self.set)
+                work.progress.say(
+                    "this corpus stays decided by what it was measured with before; to decide by "
+                    f"this, and keep the setting: curate decide {self.corpus} {settings}"
+                )
             note_layers(corpus, recipe, layers)
             corpus.store.remove(TEMPORARY)
         asked = [layer for layer in layers if self.operator in ("all", layer.operator)]
@@ -89,10 +94,10 @@ class _Deciding(Working, ABC):
         corpus = open_corpus(self.corpus)
         recipe = recipe_of(corpus, self.set)
         benchmarks = named_folders(self.benchmark)
-        with job(self, log_target(self.corpus), corpus.store) as work:
+        with job(self, log_target(self.corpus), corpus.store, recipe) as work:
             recipe = decontaminated(corpus, recipe, benchmarks, work.engine, work.progress)
             corpus = _decide(corpus, recipe, self.stages(recipe), work, force=self.force)
-        print_funnel(Console(), corpus.manifest)
+        print_funnel(Console(), corpus.manifest, told=True)
         return 0
 
 
@@ -159,7 +164,7 @@ class Calibrating(Working):
         clip = clip_of(recipe)
         if clip is None:
             raise UsageError(f"{self.corpus}: its recipe has no clip operator")
-        with job(self, log_target(self.corpus), corpus.store) as work:
+        with job(self, log_target(self.corpus), corpus.store, recipe) as work:
             layers = measure(corpus, recipe.operators, work.engine, work.progress, clip.name)
             _, found = calibrate_and_save(corpus, recipe, layers, work.progress)
             corpus.store.remove(TEMPORARY)
@@ -200,7 +205,7 @@ class Export(Working):
             blocklists(self.blocklist)
             settings += (f"export.blocklists={','.join(self.blocklist)}",)
         recipe = recipe_of(corpus, settings)
-        with job(self, log_target(self.corpus), corpus.store) as work:
+        with job(self, log_target(self.corpus), corpus.store, recipe) as work:
             made = export(corpus, self.out, recipe.export, work.engine, work.progress)
             corpus.store.remove(TEMPORARY)
         console = Console()

@@ -4,6 +4,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from curation.core.funnel import funnel_lines
 from curation.core.step import NOT_ASKED
 from schemas.manifest import Calibration, CorpusManifest, ExportManifest, StageSummary, Totals
 
@@ -26,12 +27,19 @@ def duration_text(seconds: float) -> str:
 
 
 def print_funnel(
-    console: Console, corpus: CorpusManifest, export: ExportManifest | None = None
+    console: Console,
+    corpus: CorpusManifest,
+    export: ExportManifest | None = None,
+    *,
+    told: bool = False,
 ) -> None:
-    """The stages, what each dropped and why, and what is left."""
+    """The stages, what each dropped and why, what is left; warnings, unless they were `told`."""
     funnel(console, corpus.stages, corpus.totals)
-    for warning in corpus.warnings:
+    count = len(corpus.warnings)
+    for warning in [] if told else corpus.warnings:
         console.print(Text(f"warning: {warning}", style="yellow"))
+    if told and count:
+        console.print(Text(f"{count} warning{'s' * (count > 1)}, as said above", style="yellow"))
     if export is not None:
         stopped = f", {export.totals.dropped:,} stopped by blocklists" if export.blocked else ""
         console.print(
@@ -43,14 +51,14 @@ def print_funnel(
 
 
 def funnel(console: Console, stages: list[StageSummary], totals: Totals) -> None:
-    """A row for each stage and reason."""
+    """A row for each stage and reason; what ingest and the operators lost comes first."""
     table = Table(title=f"{totals.ingested:,} samples ingested", title_justify="left")
     table.add_column("stage")
     for name in ("entered", "kept", "not kept"):
         table.add_column(name, justify="right")
     table.add_column("why", overflow="fold")
     table.add_column("samples", justify="right")
-    for stage in stages:
+    for stage in funnel_lines(stages):
         if stage.off == NOT_ASKED:
             continue
         if stage.off:

@@ -10,6 +10,7 @@ import multiprocessing.util
 import os
 import resource
 import signal
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,23 +62,35 @@ def hold(limits: Limits) -> None:
 def within(rows: int) -> Iterator[None]:
     """Raises DeadlineError in a block that takes longer than `rows` records may.
 
-    Where the block does not come back to the interpreter, the process is ended after twice the
-    time, and its engine finds out which row it was, as for any other crash.
+    Where the block does not come back to the interpreter, or runs in another thread than the main
+    one, the process is ended after twice the time, and its engine finds out which row it was, as
+    for any other crash.
     """
     if not _held or _held[0].deadline <= 0:
         yield
         return
     seconds = _held[0].deadline * (1 + rows / _ROWS)
-    before = signal.signal(signal.SIGALRM, _late)
     with Path(os.devnull).open("w") as nowhere:
         faulthandler.dump_traceback_later(2 * seconds, exit=True, file=nowhere)
-        signal.setitimer(signal.ITIMER_REAL, seconds)
         try:
-            yield
+            with _raising(seconds):
+                yield
         finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
             faulthandler.cancel_dump_traceback_later()
-            signal.signal(signal.SIGALRM, before)
+
+
+@contextlib.contextmanager
+def _raising(seconds: float) -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():  # which alone gets signals
+        yield
+        return
+    before = signal.signal(signal.SIGALRM, _late)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def _late(*_: object) -> None:

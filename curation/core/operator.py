@@ -6,7 +6,7 @@ can be hashed, sent to a worker and compared.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -87,6 +87,28 @@ class FittedOperator(Operator):
 
     def open(self) -> BatchFn:
         raise TypeError(f"{self.name} opens with what it was fitted to")
+
+
+class StreamedOperator(Operator):
+    """A model operator in two halves, which an engine may keep on different machines.
+
+    What `prepare` yields is carried to `compute`; together they give the bytes that `open` gives.
+    """
+
+    @abstractmethod
+    def prepare(self) -> Callable[[pa.RecordBatch], Iterator[pa.RecordBatch]]:
+        """The half without the weights, called once a worker.
+
+        Its function cuts a batch of the required columns into pieces of consecutive rows, none
+        left out, each with columns of the operator's own.
+        """
+
+    @abstractmethod
+    def compute(self) -> Callable[[Iterable[pa.RecordBatch]], list[pa.RecordBatch]]:
+        """The half with the weights, called once a worker.
+
+        Its function gives, for each piece by itself, the provided columns and ERROR, a row each.
+        """
 
 
 def append(

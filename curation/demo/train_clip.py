@@ -22,7 +22,8 @@ from curation.core.progress import SILENT, Progress
 from curation.demo.clip_pairs import ClipPairs, draw_pairs
 from curation.demo.vocabulary import BYTES, encoded, learn_merges
 from curation.engines.local import LocalEngine
-from curation.models.clip import CONFIG_FILE, LOCAL, ClipModel, ClipSource, computing, load_clip
+from curation.models.clip import ClipModel, computing, load_clip
+from curation.models.clip_source import CONFIG_FILE, LOCAL, ClipSource
 
 TRAIN_SEED = 71
 """Of the training pairs; the held-out ones are of the seed after it. The demo's is another."""

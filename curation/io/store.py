@@ -19,7 +19,7 @@ from typing import IO, Any
 
 import fsspec
 
-from curation.core.errors import CorpusError, StorageError
+from curation.core.errors import CorpusError, StorageError, UsageError
 
 TEMPORARY = ".tmp"
 """Folder of unfinished files; removed when a command ends well, rewritten when one resumes."""
@@ -204,6 +204,13 @@ class Store:
                 os.fsync(handle)
             finally:
                 os.close(handle)
+
+
+def check_folder_of(path: str) -> None:
+    """Raises UsageError where there is no folder for a local file that a user names."""
+    folder = Path(path).parent
+    if "://" not in path and not folder.exists():
+        raise UsageError(f"{path}: the folder {folder} does not exist; make it, or name another")
 
 
 def write_file(path: str, data: bytes) -> None:

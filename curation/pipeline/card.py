@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 
+from curation.core.funnel import funnel_lines
 from curation.core.risks import clip_fails, measured_names, unmeasured
 from curation.io.store import Store
 from schemas.manifest import CorpusManifest, ExportManifest, StageSummary
@@ -72,7 +73,10 @@ def _body(manifest: ExportManifest, corpus: CorpusManifest) -> str:
         f"quarantined {totals.quarantined:,}. Every sample's fate is in the corpus's ledger.",
         _table(
             ("stage", "entered", "kept", "why not"),
-            [(s.stage, f"{s.entered:,}", f"{s.kept:,}", _why(s)) for s in manifest.stages],
+            [
+                (line.stage, f"{line.entered:,}", f"{line.kept:,}", _why(line))
+                for line in funnel_lines(manifest.stages)
+            ],
         ),
         *_blocked(manifest),
         "## Risks not measured",

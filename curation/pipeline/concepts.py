@@ -106,8 +106,10 @@ def build_vocabulary(
             tracker.advance(len(entries))
     texts = sum(part.texts for part in counted)
     if not texts and not entries:
-        which = "" if options.language == LANGUAGE else f" in {options.language}"
-        raise UsageError(f"{source}: no texts{which} to count; see --text-column and --language")
+        raise UsageError(
+            f"{source}: no texts to count (of a measured corpus, only captions in "
+            f"{options.language} are: --language)"
+        )
     if not entries:
         raise UsageError(
             f"{source}: no entry: of {total:,} words in {texts:,} {options.language} texts none "

@@ -97,7 +97,7 @@ def _export(
     engine: Engine,
     progress: Progress,
 ) -> ExportManifest:
-    manifest = corpus.manifest
+    manifest, engine = corpus.manifest, engine.at("export")
     final = StageLedger("final", manifest.ledger or "")
     plan = Store(f"{store.url.rstrip('/')}/{TEMPORARY}/plan")
     choose = ChooseShard(

@@ -19,7 +19,6 @@ from curation.io.tar import TarWriter
 from curation.pipeline.export_plan import PlannedShard
 from schemas import EXPORT_INDEX
 
-
 _COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 

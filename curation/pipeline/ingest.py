@@ -147,7 +147,7 @@ def _make_shards(
     task = IngestShard(store, source, request.taking, request.blocklists)
     rows: list[dict[str, Any]] = []
     with progress.track("ingest", taken, "samples") as tracker:
-        for row in engine.map(task, items):
+        for row in engine.at("ingest").map(task, items):
             rows.append(row)
             tracker.advance(row["samples"])
     return sorted(rows, key=lambda row: int(row["shard"])), taken, found

@@ -10,12 +10,13 @@ from curation.core.corpus import Layer
 from curation.core.engine import Engine
 from curation.core.errors import UsageError
 from curation.core.fingerprint import library_versions, operator_fingerprint, plain
-from curation.core.operator import ERROR, IMAGE, FittedOperator, Operator
+from curation.core.operator import ERROR, IMAGE, FittedOperator, Operator, StreamedOperator
 from curation.core.progress import Progress
 from curation.core.step import INDEX_COLUMNS
 from curation.io.corpus import Corpus
 from curation.pipeline.fit import fit
 from curation.pipeline.measure_shard import MeasureShard, ShardItem, find_killers
+from curation.pipeline.measure_stream import StreamShard
 from schemas import SAMPLE
 from schemas.manifest import LayerRef
 
@@ -78,7 +79,8 @@ def measure(
     done = {name: layer.done(corpus.shards_sha256) for name, layer in layers.items()}
     todo = tuple(operator for operator in wanted if not corpus.store.exists(done[operator.name]))
     for together in _passes(todo):
-        _measure(corpus, together, operators, layers, engine, progress)
+        for placed in _by_engine(together, engine):
+            _measure(corpus, placed, operators, layers, engine.at(placed[0].name), progress)
     found = (operator for operator in operators if corpus.store.exists(done[operator.name]))
     return [
         LayerRef(
@@ -123,6 +125,18 @@ def _passes(todo: tuple[Operator, ...]) -> list[tuple[Operator, ...]]:
     return passes
 
 
+def _by_engine(together: tuple[Operator, ...], engine: Engine) -> list[tuple[Operator, ...]]:
+    """Operators of one pass in one piece for each engine that they are placed on, in order."""
+    pieces: list[tuple[Engine, list[Operator]]] = []
+    for operator in together:
+        mine = engine.at(operator.name)
+        if pieces and pieces[-1][0] is mine:
+            pieces[-1][1].append(operator)
+        else:
+            pieces.append((mine, [operator]))
+    return [tuple(operators) for _, operators in pieces]
+
+
 def _cheap(waiting: list[Operator]) -> list[Operator]:
     """Those without a model or fit that read nothing of what is left for later passes."""
     taken: list[Operator] = []
@@ -149,16 +163,20 @@ def _measure(
     for operator in todo:
         if isinstance(operator, FittedOperator):
             fit(corpus, operator, layers[operator.name], other, engine, progress)
-    task = MeasureShard(
-        corpus.store, todo, tuple(layers[operator.name] for operator in todo), other
-    )
+    mine = tuple(layers[operator.name] for operator in todo)
+    model = todo[0] if todo[0].threads else None
+    task = MeasureShard(corpus.store, todo, mine, other)
+    if isinstance(model, StreamedOperator):
+        task = StreamShard(
+            corpus.store, todo, mine, other, identity=tuple(model.identity().items())
+        )
     errors: dict[str, Counter[str]] = {name: Counter() for name in names}
     items = (ShardItem(shard) for shard in corpus.shards)
     label = "measure" if len(todo) > 1 else f"measure {todo[0].name}"
     with progress.track(label, corpus.samples, "samples") as tracker:
         on_crash = partial(find_killers, task)
         threads = _threads(todo[0], engine)
-        for result in engine.map(task, items, on_crash=on_crash, threads=threads):
+        for result in engine.map(task, items, on_crash=on_crash, threads=threads, operator=model):
             tracker.advance(result["samples"])
             for name, counted in result["errors"].items():
                 errors[name].update(counted)

@@ -66,20 +66,22 @@ class MeasureShard:
     def __call__(self, item: ShardItem) -> dict[str, Any]:
         """`samples`, `errors` by operator, and `said` by operators that failed on a row."""
         shard = item.shard
-        errors: dict[str, dict[str, int]] = {}
-        todo: list[tuple[Operator, Layer]] = []
-        for operator, layer in zip(self.operators, self.layers, strict=True):
-            footer = read_footer(self.store, layer.path(shard.shard))
-            if footer and footer.get("index") == shard.index_sha256:
-                errors[operator.name] = json.loads(footer["errors"])
-            else:
-                todo.append((operator, layer))
-        said: list[str] = []
-        if todo:
-            said = self._measure(shard, todo, item.skip)
-            for operator, layer in todo:
-                errors[operator.name] = self._errors(layer, shard.shard)
+        todo = self.missing(shard)
+        said = self._measure(shard, todo, item.skip) if todo else []
+        errors = {
+            operator.name: self._errors(layer, shard.shard)
+            for operator, layer in zip(self.operators, self.layers, strict=True)
+        }
         return {"samples": shard.samples, "errors": errors, "said": said}
+
+    def missing(self, shard: ShardRef) -> list[tuple[Operator, Layer]]:
+        """Operators that this shard has no valid layer of."""
+        return [
+            (operator, layer)
+            for operator, layer in zip(self.operators, self.layers, strict=True)
+            if (read_footer(self.store, layer.path(shard.shard)) or {}).get("index")
+            != shard.index_sha256
+        ]
 
     def _errors(self, layer: Layer, shard: int) -> dict[str, int]:
         footer = read_footer(self.store, layer.path(shard)) or {}
@@ -98,16 +100,19 @@ class MeasureShard:
                 parts[operator.name].append(measured)
                 known = _beside(known, measured, operator)
         for operator, layer in todo:
-            schema = layer_schema(operator)
-            table = pa.Table.from_batches(parts[operator.name], schema)
-            counted = Counter(code for code in table["error"].to_pylist() if code)
-            footer = {
-                "fingerprint": layer.fingerprint,
-                "index": shard.index_sha256,
-                "errors": json.dumps(counted, sort_keys=True),
-            }
-            write_table(self.store, layer.path(shard.shard), table, schema, footer)
+            rows = pa.Table.from_batches(parts[operator.name], layer_schema(operator))
+            self.write(shard, operator, layer, rows)
         return said
+
+    def write(self, shard: ShardRef, operator: Operator, layer: Layer, rows: pa.Table) -> None:
+        """Commits the layer of an operator for a shard."""
+        counted = Counter(code for code in rows["error"].to_pylist() if code)
+        footer = {
+            "fingerprint": layer.fingerprint,
+            "index": shard.index_sha256,
+            "errors": json.dumps(counted, sort_keys=True),
+        }
+        write_table(self.store, layer.path(shard.shard), rows, layer_schema(operator), footer)
 
     def read(self, shard: int, operators: list[Operator]) -> Iterator[pa.RecordBatch]:
         """Batches of the shard with every column that the operators need from elsewhere."""
@@ -215,16 +220,20 @@ class _Tries:
         return pa.RecordBatch.from_pydict(columns)
 
     def _layer(self, given: pa.RecordBatch) -> pa.RecordBatch:
-        operator = self.operator
         with within(given.num_rows):
-            out = self._function(given.select(operator.requires.names))
-        assert out.num_rows == given.num_rows, f"{operator.name} changed the number of rows"
-        columns = [given[field.name] for field in SAMPLE]
-        columns += [out[field.name] for field in operator.provides]
-        columns.append(
-            out["error"] if "error" in out.schema.names else pa.nulls(out.num_rows, ERROR.type)
-        )
-        return pa.RecordBatch.from_arrays(columns, schema=layer_schema(operator))
+            out = self._function(given.select(self.operator.requires.names))
+        return layer_rows(self.operator, given, out)
+
+
+def layer_rows(operator: Operator, given: pa.RecordBatch, out: pa.RecordBatch) -> pa.RecordBatch:
+    """The operator's layer rows, of samples in `given` and what it provides in `out`."""
+    assert out.num_rows == given.num_rows, f"{operator.name} changed the number of rows"
+    columns = [given[field.name] for field in SAMPLE]
+    columns += [out[field.name] for field in operator.provides]
+    columns.append(
+        out["error"] if "error" in out.schema.names else pa.nulls(out.num_rows, ERROR.type)
+    )
+    return pa.RecordBatch.from_arrays(columns, schema=layer_schema(operator))
 
 
 def _halving(

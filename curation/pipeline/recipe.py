@@ -5,13 +5,15 @@ import difflib
 import math
 import types
 import typing
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from curation.core.blocklist import BlockFile
 from curation.core.errors import CorpusError, UsageError
 from curation.core.fingerprint import plain
 from curation.core.operator import Operator
+from curation.core.placement import Placement, placed
 from curation.core.step import NOT_ASKED, Step
 from curation.core.vocabulary import Vocabulary
 from curation.operators.image.pixels import ImagePixels
@@ -77,6 +79,8 @@ class Recipe:
     stages: tuple[Step, ...]
     """Decided in this order, each over the survivors of the one before."""
     export: ExportOptions = ExportOptions()
+    placement: Mapping[str, Placement] = field(default_factory=dict)
+    """Engine and resources of operators and stages by name; changes no byte."""
 
     def described(self, asked: "Recipe | None" = None) -> dict[str, Any]:
         """The recipe as the manifest holds it.
@@ -124,6 +128,16 @@ class Recipe:
             if name not in names:
                 raise UsageError(f"no stage {name!r}{_near(name, names)}")
         return dataclasses.replace(self, stages=tuple(s for s in self.stages if s.name in stages))
+
+    def placed(self, settings: tuple[str, ...]) -> "Recipe":
+        """The recipe placed by settings as `clip.engine=ray` or `clip.gpus=0.5`.
+
+        Raises UsageError for one that means nothing.
+        """
+        measured = (operator.name for operator in self.operators)
+        decided = (step.name for step in self.stages)
+        names = ("ingest", *measured, *decided, "export")
+        return dataclasses.replace(self, placement=placed(self.placement, settings, names))
 
     def with_settings(self, settings: tuple[str, ...]) -> "Recipe":
         """The recipe changed by `name.field=value` settings.

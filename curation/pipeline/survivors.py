@@ -8,15 +8,13 @@ import pyarrow as pa
 
 from curation.core.corpus import Layer, StageLedger, index_path
 from curation.core.errors import CorpusError
+from curation.core.funnel import INGEST
 from curation.core.step import INDEX_COLUMNS
 from curation.io.corpus import ShardRef
 from curation.io.media import index_columns
 from curation.io.store import Store
 from curation.io.tables import read_table
 from schemas import DROPPED, LEDGER, QUARANTINED
-
-INGEST = "ingest"
-"""Stage name of what happens to a sample before any recipe stage."""
 
 FALLEN = pa.schema([LEDGER.field(name) for name in ("shard", "row", "uid", "status", "stage")]
                    + [LEDGER.field(name) for name in ("reason", "detail", "error")])  # fmt: skip

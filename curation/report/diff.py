@@ -1,14 +1,14 @@
 """What changed between two corpora: recipe, counts, samples."""
 
 from collections.abc import Iterator
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 from curation.core.corpus import StageLedger, index_path
+from curation.core.engine import Engine, StepSession
 from curation.core.errors import CorpusError
 from curation.core.fingerprint import plain
-from curation.engines.local import LocalEngine
-from curation.engines.sql import DuckSession
 from curation.io.corpus import Corpus
 
 
@@ -32,7 +32,75 @@ def changes(before: Any, after: Any) -> list[tuple[str, Any, Any]]:
     return [(n, left.get(n), right.get(n)) for n in names if left.get(n) != right.get(n)]
 
 
-def moved(before: Corpus, after: Corpus, engine: LocalEngine, show: int) -> dict[str, Any]:
+def recipe_changes(before: dict[str, Any], after: dict[str, Any]) -> list[tuple[str, Any, Any]]:
+    """Settings of two manifests' recipes that differ, by the names that --set takes.
+
+    A stage that only one of them decided is one line, and so is an operator that only one has.
+    """
+    left, right = _settings(plain(before)), _settings(plain(after))
+    found: list[tuple[str, Any, Any]] = []
+    for name in [*left, *(name for name in right if name not in left)]:
+        if name in left and name in right:
+            fields = changes(left[name], right[name])
+            found += [(f"{name}.{field}", was, now) for field, was, now in fields]
+        else:
+            was, now = ("there" if name in side else "not there" for side in (left, right))
+            found.append((name, was, now))
+    return found
+
+
+_MOST = 60
+"""Characters of a value that is printed."""
+
+
+def _settings(recipe: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Fields of each operator and of each stage that was decided."""
+    parts = dict(recipe.get("operators", {}))
+    for stage in recipe.get("stages", []):
+        name = stage["name"]
+        parts[name] = {k: v for k, v in stage.items() if k not in ("name", "rules")}
+        for rule in stage.get("rules", []):
+            rest = {k: v for k, v in rule.items() if k not in ("reason", "threshold")}
+            parts[name] |= {rule["reason"]: rule["threshold"], f"{rule['reason']} (rule)": rest}
+    return parts
+
+
+def change_text(name: str, was: Any, now: Any) -> str:
+    """One change on one line, as `heuristics.min_side: 200 -> 256`, long values shortened."""
+    if isinstance(was, list) and isinstance(now, list) and max(map(_length, (was, now))) > _MOST:
+        lost = [item for item in was if item not in now]
+        new = [item for item in now if item not in was]
+        told = [f"{len(was):,} values -> {len(now):,} values"]
+        told += [f"gone: {_short(lost)}"] * bool(lost) + [f"new: {_short(new)}"] * bool(new)
+        return f"{name}: {'; '.join(told)}"
+    texts = [_text(was), _text(now)]
+    if min(map(len, texts)) > _MOST:  # what they begin with alike would be all that is seen
+        pairs = takewhile(lambda pair: pair[0] == pair[1], zip(*texts, strict=False))
+        same = sum(1 for _ in pairs)
+        texts = [f"…{text[same - 20 :]}" if same > _MOST - 20 else text for text in texts]
+    return f"{name}: {' -> '.join(map(_short, texts))}"
+
+
+def _length(value: Any) -> int:
+    return len(_text(value))
+
+
+def _short(value: Any) -> str:
+    text = _text(value)
+    return text if len(text) <= _MOST else f"{text[:_MOST].rstrip()}… ({len(text):,} characters)"
+
+
+def _text(value: Any) -> str:
+    if value is None or value in ("", []):
+        return "none"
+    if isinstance(value, list):
+        return ", ".join(map(_text, value))
+    if isinstance(value, float):
+        return f"{value:.10g}"
+    return " ".join(str(value).split())
+
+
+def moved(before: Corpus, after: Corpus, engine: Engine, show: int) -> dict[str, Any]:
     """How samples differ by uid: counts of each move between fates, and the first few of each.
 
     A fate is kept, or `dropped: stage reason`; a uid with several occurrences counts once for
@@ -63,7 +131,7 @@ def moved(before: Corpus, after: Corpus, engine: LocalEngine, show: int) -> dict
     return {"same": same, "moves": [row for row in rows if row["was"] != row["now"]]}
 
 
-def _fates(session: DuckSession, name: str, corpus: Corpus) -> None:
+def _fates(session: StepSession, name: str, corpus: Corpus) -> None:
     if not corpus.store.is_local:
         raise CorpusError(f"{corpus.store.url}: diff reads local corpora")
     root = Path(corpus.store.path(""))

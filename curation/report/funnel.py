@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from curation.core.errors import ERROR_CODES
+from curation.core.funnel import BLOCKED, INGEST, funnel_lines
 from curation.report.wording import rule_text, settings_text
 from schemas.manifest import StageSummary, Totals
 
@@ -72,14 +73,14 @@ def stage_rules(stage: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def funnel(totals: Totals, stages: list[StageSummary], recipe: Mapping[str, Any]) -> Funnel:
-    """The funnel of a decided corpus."""
+    """The funnel of a decided corpus; what ingest and operators lost comes before its stages."""
     recipes = stage_recipes(recipe)
     return Funnel(
         ingested=totals.ingested,
         kept=totals.kept,
         dropped=totals.dropped,
         quarantined=totals.quarantined,
-        stages=[_stage(summary, recipes.get(summary.stage, {})) for summary in stages],
+        stages=[_stage(line, recipes.get(line.stage, {})) for line in funnel_lines(stages)],
     )
 
 
@@ -88,13 +89,13 @@ def undecided_funnel(ingested: int, errors: dict[str, int], blocked: int) -> Fun
     unread = sum(errors.values())
     left = ingested - unread - blocked
     summary = StageSummary(
-        stage="ingest",
+        stage=INGEST,
         fingerprint="",
         entered=ingested,
         kept=left,
         dropped=blocked,
         quarantined=unread,
-        reasons={"blocked": blocked} if blocked else {},
+        reasons={BLOCKED: blocked} if blocked else {},
         errors=dict(sorted(errors.items())),
     )
     return Funnel(
@@ -141,7 +142,7 @@ def _stage(summary: StageSummary, recipe: Mapping[str, Any]) -> Stage:
 
 
 _REASONS = {
-    "blocked": "stopped by a blocklist at ingest; no bytes were stored",
+    BLOCKED: "stopped by a blocklist at ingest; no bytes were stored",
     "blocked_sha256": "a blocklist names the image's bytes",
     "blocked_phash": "looks like an image that a blocklist names",
     "blocked_url": "a blocklist names the address",

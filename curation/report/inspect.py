@@ -7,20 +7,23 @@ from typing import Any
 from curation.core.corpus import MANIFEST, Layer, StageLedger, index_path, tar_path
 from curation.core.errors import CorpusError
 from curation.core.fingerprint import plain
+from curation.core.funnel import funnel_lines
 from curation.io.corpus import Corpus, Opened, ShardRef, shard_refs
 from curation.io.media import read_member
 from curation.io.store import Store
 from curation.io.tables import read_table
 from curation.report.tiles import curtain
+from schemas.manifest import StageSummary
 
 
 def summary(opened: Opened) -> dict[str, Any]:
-    """The manifest(s) as JSON types, with what the path is and the shards' sizes."""
+    """The manifest(s) as JSON types, with what the path is, its funnel and the shards' sizes."""
     said: dict[str, Any] = {"kind": opened.kind}
     if opened.corpus is not None:
         manifest = opened.corpus.manifest
         said["corpus"] = {
             **plain(manifest),
+            "funnel": _lines(manifest.stages),
             "manifest_sha256": _sha256(opened.corpus.store),
             "shards": [plain(shard) for shard in opened.corpus.shards],
         }
@@ -28,10 +31,19 @@ def summary(opened: Opened) -> dict[str, Any]:
         store, exported = opened.export
         said["export"] = {
             **plain(exported),
+            "funnel": _lines(exported.stages),
             "manifest_sha256": _sha256(store),
             "shards": [plain(shard) for shard in shard_refs(store, exported)],
         }
     return said
+
+
+_TOLD = ("stage", "entered", "kept", "dropped", "quarantined", "reasons", "errors", "off")
+
+
+def _lines(stages: list[StageSummary]) -> list[dict[str, Any]]:
+    """The funnel as the tables show it; `stages` beside it are those of the ledgers."""
+    return [{name: getattr(line, name) for name in _TOLD} for line in funnel_lines(stages)]
 
 
 def _sha256(store: Store) -> str:

@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from curation.core.corpus import MANIFEST
 from curation.core.errors import UsageError
 from curation.io.corpus import Corpus, Opened, open_any
-from curation.io.store import Store, write_file
+from curation.io.store import Store, check_folder_of, write_file
 from curation.report.axis import Limit
 from curation.report.chart import FUNNEL_WIDTH, WIDTH, HistogramChart, funnel_rows, histogram_chart
 from curation.report.entry_names import entry_names, vocabulary_entries
@@ -32,11 +32,12 @@ from schemas.manifest import LayerRef
 def write_report(path: str, out: str) -> None:
     """Writes the page of a run directory, a corpus or an export to the file `out`.
 
-    Raises UsageError for an `out` that is a folder, CorpusError for a `path` that is none of
-    them or is damaged, StorageError where the page cannot be written.
+    Raises UsageError for an `out` that is a folder or in none, CorpusError for a `path` that is
+    none of them or is damaged, StorageError where the page cannot be written.
     """
     if not out or out.endswith("/") or ("://" not in out and Path(out).is_dir()):
         raise UsageError(f"{out or '--out'}: a folder; --out takes the name of a file")
+    check_folder_of(out)
     page = render(open_any(path), newest_record(path))
     write_file(out, page.encode())
 

@@ -51,6 +51,7 @@ GLOSSARY: Final[dict[str, str]] = {
     "url_count": "web addresses in the caption",
     "url_share": "share of characters that are web addresses",
     "html_count": "HTML tags and entities in the caption",
+    "html_tags": "HTML tags in the caption, line breaks apart",
     "email_count": "e-mail addresses in the caption",
     "phone_count": "telephone numbers in the caption",
     "card_count": "payment card numbers in the caption",

@@ -10,6 +10,7 @@ from PIL import Image
 
 from curation.cli.main import main
 from curation.io.corpus import open_corpus
+from curation.version import __version__
 from jobs import shipped_recipe
 from tests.pipeline.corpora import ledger, tree, write_pairs
 
@@ -259,6 +260,11 @@ def test_bad_input_is_one_line_and_an_exit_code(arguments, code, told, source, t
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.startswith("curate: ")
     assert told in error
+
+
+def test_the_version_is_printed(capsys):
+    assert curate("--version") == 0
+    assert capsys.readouterr().out == f"curate {__version__}\n"
 
 
 def test_unknown_commands_and_options_are_usage_errors(capsys):

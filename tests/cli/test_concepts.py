@@ -23,6 +23,7 @@ def texts(tmp_path):
 
 def test_a_vocabulary_is_built_and_said(texts, tmp_path, capsys):
     out = tmp_path / "made" / "v.txt"
+    out.parent.mkdir()
     options = ("--min-count", 2, "--min-names", 2, "--min-pmi", 1, "--min-pairs", 2)
     assert curate("concepts", "build", texts, "--out", out, *options, "--workers", 0) == 0
     assert out.read_text() == "# lang: en\na\nParis\ncar\nred\na red\n"
@@ -51,17 +52,26 @@ def test_a_corpus_too_small_for_pairs_says_so(texts, tmp_path, capsys):
         (("--words", "none.txt"), "curate: none.txt: cannot be read"),
         (("--wordnet", "none"), "curate: none: neither data.noun nor index.noun"),
         (("--min-count", 99), "none is seen 99 times; lower --min-count"),
+        (("--out", "none/v.txt"), "curate: none/v.txt: the folder none does not exist"),
         (("--workers", -1), "curate: --workers must be at least 0"),
     ],
 )
 def test_what_cannot_be_is_one_clear_line(texts, tmp_path, capsys, arguments, message):
     out = tmp_path / "v.txt"
-    given = ("--workers", 0, *arguments, "--out", out)
+    given = ("--workers", 0, "--out", out, *arguments)
     assert curate("concepts", "build", texts, *given) == 2
     said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("curate: ")]
     assert len(said) == 1
     assert message in said[0]
     assert not out.exists()
+
+
+def test_a_file_in_another_encoding_is_one_clear_line(tmp_path, capsys):
+    path = tmp_path / "texts.txt"
+    path.write_text("a red car\n" * 200, encoding="utf-16")
+    assert curate("concepts", "build", path, "--out", tmp_path / "v.txt", "--workers", 2) == 2
+    (said,) = [line for line in capsys.readouterr().err.splitlines() if "curate: " in line]
+    assert said == f"curate: {path}: UTF-16, not UTF-8; convert it (iconv -f UTF-16 -t UTF-8)"
 
 
 def test_a_place_that_cannot_be_written_is_one_clear_line(texts, tmp_path, capsys):

@@ -10,7 +10,8 @@ from curation.demo.clip_pairs import draw_pairs
 from curation.demo.train_clip import Training, auc, held_out_auc, train_clip
 from curation.demo.vocabulary import BYTES, encoded, learn_merges
 from curation.engines.local import LocalEngine
-from curation.models.clip import CONFIG_FILE, DEMO_FOLDER, ClipSource, load_clip
+from curation.models.clip import load_clip
+from curation.models.clip_source import CONFIG_FILE, DEMO_FOLDER, ClipSource
 from curation.models.thresholds import absolute_threshold
 
 TEXTS = ["Two red cars by the sea", "a red car", "the sea, the sea", "cars and a café", "red red"]

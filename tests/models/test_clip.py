@@ -1,26 +1,28 @@
 """Finding, naming and loading CLIP models, and what is said of those that cannot be."""
 
 import json
+import logging
 import os
 import pickle
 import shutil
+import time
 import zipfile
 from pathlib import Path
 
 import open_clip
 import pytest
 import torch
-from huggingface_hub import constants
+from huggingface_hub import close_session, constants
 from safetensors.torch import load_file, save_file
 
 from curation.core.errors import CurationError, RunError, UsageError
 from curation.models import clip
-from curation.models.clip import (
+from curation.models.clip import load_clip
+from curation.models.clip_source import (
     CONFIG_FILE,
     DEMO_FOLDER,
     ClipSource,
     checkpoint_sha256,
-    load_clip,
     model_config,
     model_names,
     weights_name,
@@ -103,6 +105,19 @@ def test_a_tag_that_is_not_here_fails_without_a_network():
     )
 
 
+def test_a_network_that_fails_is_told_in_the_message_alone(monkeypatch, tmp_path, caplog):
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")  # nothing listens there
+    monkeypatch.setattr(time, "sleep", lambda _: None)  # between the hub's retries
+    hub = logging.getLogger("huggingface_hub")  # which tells no logger above it
+    monkeypatch.setattr(hub, "handlers", [caplog.handler])
+    close_session()  # a new one goes through the proxy
+    said = refused(ClipSource(model="ViT-B-16", pretrained="laion2b_s34b_b88k"), RunError)
+    close_session()
+    assert "Connection refused); fetch the file" in said
+    assert caplog.messages == []
+
+
 @pytest.mark.usefixtures("offline")
 def test_a_tokenizer_that_is_not_here_fails_without_a_network():
     config = model_config(ClipSource(model="ViT-B-16-SigLIP"))
@@ -154,10 +169,25 @@ def test_half_precision_weights_are_loaded_as_float32(folder):
 
 def test_weights_of_another_architecture_are_refused(folder):
     said = refused(ClipSource(model="ViT-B-32", checkpoint=str(folder / "model.safetensors")))
-    assert "weights of another architecture than ViT-B-32" in said
+    assert "weights of another architecture than ViT-B-32 (1 of the model's 302 tensors" in said
     torch.save({}, folder / "empty.pt")
     said = refused(ClipSource(model="ViT-B-32", checkpoint=str(folder / "empty.pt")))
-    assert "weights of another architecture than ViT-B-32" in said
+    assert "weights of another architecture than ViT-B-32 (0 of the model's 302 tensors" in said
+
+
+@pytest.mark.parametrize(
+    ("changed", "fitting"),
+    [({"patch_size": 8}, 36), ({"layers": 2}, 38), ({"width": 64, "head_width": 16}, 18)],
+)
+def test_weights_that_nearly_fit_are_refused_in_words_of_our_own(folder, changed, fitting):
+    config = {**TINY, "vision_cfg": {**TINY["vision_cfg"], **changed}}
+    there = len(open_clip.CLIP(**config).state_dict())
+    (folder / CONFIG_FILE).write_text(json.dumps({"model_cfg": config}))
+    assert refused(local(folder)) == (
+        f"{folder / 'model.safetensors'}: weights of another architecture than its {CONFIG_FILE} "
+        f"({fitting} of the model's {there} tensors are in it with their shape); name the model "
+        "that they are of"
+    )
 
 
 @pytest.mark.parametrize("share", [0.0, 0.0001, 0.02, 0.5, 0.999])

@@ -145,7 +145,7 @@ def test_odd_captions_and_paths_cost_only_themselves(tmp_path):
         "url": ("quarantined", "remote_url"),
         "missing": ("quarantined", "missing_file"),
         "folder": ("quarantined", "unreadable_file"),
-        "html": ("kept", None),
+        "html": ("dropped", "html_tag"),
         "object": ("dropped", "few_words"),
         "null": ("quarantined", "no_media"),
     }

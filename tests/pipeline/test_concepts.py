@@ -127,7 +127,9 @@ def test_a_bad_record_costs_only_itself(tmp_path):
         ("a.json", '["a", {"b": }]', "a.json: damaged JSON"),
         ("a.json", "", "a.json: not a JSON list"),
         ("a.jsonl", '{"title": "a"}\n', "no column text or caption .* one of: title"),
-        ("a.txt", "", "no entry: of 0 words in 0 en texts none is seen 100 times"),
+        ("a.txt", "", "a.txt: no texts to count"),
+        ("a.jsonl", "[1]\n", "a.jsonl: no texts to count"),
+        ("a.jsonl", '{"text": 1}\n', "column text holds no text"),
         ("a.txt", "...\n!?\n", "no entry: of 0 words in 2 en texts"),
     ],
 )
@@ -171,7 +173,7 @@ def test_a_corpus_counts_whatever_the_workers(tmp_path, workers):
 
 def test_a_measured_corpus_counts_captions_of_the_language_alone(done):
     assert build(done, min_count=10).texts == 60
-    with pytest.raises(UsageError, match="0 words in 0 zh texts"):
+    with pytest.raises(UsageError, match=r"no texts to count .* only captions in zh are"):
         build(done, min_count=1, language="zh")
 
 

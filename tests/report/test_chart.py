@@ -158,16 +158,19 @@ def decided(reasons: dict[str, int], errors: dict[str, int], kept: int) -> Funne
 )
 def test_a_stage_bar_is_what_entered_it(reasons, kept):
     made = decided(reasons, {"ingest: empty_file": 3}, kept)
-    ingested, stage, left = funnel_rows(made)
-    assert [ingested.name, stage.name, left.name] == ["ingested", "heuristics", "kept"]
+    ingested, unread, stage, left = funnel_rows(made)
+    names = [ingested.name, unread.name, stage.name, left.name]
+    assert names == ["ingested", "ingest", "heuristics", "kept"]
     assert ingested.segments[0].width == FUNNEL_WIDTH
-    assert stage.segments[0].width == left.segments[0].width
-    assert stage.lost == made.ingested - kept
-    last = stage.segments[-1]
+    assert [s.kind for s in unread.segments] == ["through", "quarantined"]
+    last = unread.segments[-1]
     assert last.x + last.width == pytest.approx(FUNNEL_WIDTH, abs=2.1)
+    assert stage.segments[0].width == left.segments[0].width
+    assert stage.lost == made.ingested - 3 - kept
+    last = stage.segments[-1]
+    assert last.x + last.width == pytest.approx(unread.segments[0].width, abs=2.1)
     assert [s.kind for s in stage.segments].count("dropped") == len(reasons)
-    assert [s.kind for s in stage.segments].count("quarantined") == 1
-    assert len(stage.losses) + stage.more == len(reasons) + 1
+    assert len(stage.losses) + stage.more == len(reasons)
     assert sum(loss.count for loss in stage.losses) + stage.more_samples == stage.lost
     assert len(stage.losses) <= SHOWN
 

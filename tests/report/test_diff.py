@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from curation.engines.local import LocalEngine
 from curation.io.corpus import open_corpus
-from curation.report.diff import changes, flat, moved
+from curation.report.diff import change_text, changes, flat, moved, recipe_changes
+from jobs.image_text import recipe
 from tests.pipeline.corpora import curate, ledger, write_pairs
 
 LEAVES = st.one_of(st.none(), st.booleans(), st.integers(), st.text(max_size=5))
@@ -55,6 +56,44 @@ def test_a_leaf_that_one_side_lacks_is_null_there():
         ("b", 2, 3),
         ("c", None, 4),
     ]
+
+
+def test_settings_that_differ_are_named_as_a_user_sets_them():
+    settings = ("heuristics.min_side=256", "near_dedup.distance=4", "caption_text.n=3")
+    found = recipe_changes(recipe().described(), recipe().with_settings(settings).described())
+    assert sorted(found) == [
+        ("caption_text.n", 2, 3),
+        ("heuristics.min_side", 200, 256.0),
+        ("near_dedup.distance", 3, 4),
+    ]
+
+
+def test_a_stage_that_only_one_side_decided_is_one_line():
+    whole = recipe()
+    part = whole.limited(("heuristics", "blocklist", "exact_dedup", "near_dedup"))
+    found = recipe_changes(part.described(asked=whole), whole.described())
+    stages = [step.name for step in whole.stages if step not in part.stages]
+    assert found == [(name, "not there", "there") for name in stages]
+    back = recipe_changes(whole.described(), {})
+    assert [name for name, *_ in back[:2]] == ["image_probe", "image_pixels"]
+    assert len(back) == len(whole.operators) + len(whole.stages)
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "told"),
+    [
+        (200, 256.0, "x: 200 -> 256"),
+        (0.30000000000000004, 0.35, "x: 0.3 -> 0.35"),
+        (None, "", "x: none -> none"),
+        ([], ["en", "zh"], "x: none -> en, zh"),
+        (["word"] * 30, ["word", "new"], "x: 30 values -> 2 values; new: new"),
+        ("a" * 200, "b", f"x: {'a' * 60}… (200 characters) -> b"),
+        ("a" * 200 + "1", "a" * 200 + "2", f"x: …{'a' * 20}1 -> …{'a' * 20}2"),
+        ("one\ntwo", "three", "x: one two -> three"),
+    ],
+)
+def test_a_change_is_one_short_line(was, now, told):
+    assert change_text("x", was, now) == told
 
 
 def difference(before: Path, after: Path, show: int = 3):

@@ -33,7 +33,7 @@ def test_every_stage_balances_and_leads_to_the_next(manifest):
 
 def test_every_rule_is_there_with_its_threshold_and_its_source(manifest):
     said = manifest[0]
-    heuristics = funnel(said.totals, said.stages, said.recipe).stages[0]
+    ingest, heuristics = funnel(said.totals, said.stages, said.recipe).stages[:2]
     rules = said.recipe["stages"][0]["rules"]
     assert [loss.reason for loss in heuristics.losses[: len(rules)]] == [r["reason"] for r in rules]
     assert heuristics.losses[0] == Loss(
@@ -43,9 +43,10 @@ def test_every_rule_is_there_with_its_threshold_and_its_source(manifest):
         source="DataComp basic filtering, pixels",
     )
     assert [loss.reason for loss in heuristics.losses if loss.off] == ["language"]
-    (unread,) = [loss for loss in heuristics.losses if loss.quarantined]
-    assert (unread.reason, unread.source) == ("ingest: empty_file", ERROR_CODES["empty_file"])
-    assert [loss.reason for loss in heuristics.largest()] == ["min_side", "ingest: empty_file"]
+    assert [loss.reason for loss in heuristics.largest()] == ["min_side"]
+    (unread,) = ingest.losses
+    assert (ingest.name, unread.reason, unread.quarantined) == ("ingest", "empty_file", True)
+    assert unread.source == ERROR_CODES["empty_file"]
 
 
 def test_a_drop_by_a_twin_says_what_it_means(manifest):

@@ -174,7 +174,7 @@ def test_every_reason_and_error_has_a_panel_with_its_count(html, done):
         for s in opened.corpus.manifest.stages
         for error, n in s.errors.items()
     ]
-    wanted = {"min_side", "html", "email", "near_image", "unsupported_format"}
+    wanted = {"min_side", "html_tag", "email", "near_image", "unsupported_format"}
     assert {reason for reason, _ in lost} == wanted
     for reason, count in lost:
         assert f"{reason} {count} " in panels
@@ -303,6 +303,7 @@ def test_a_stage_that_was_switched_off_is_told(source, tmp_path):
         ("nothing", "r.html", CorpusError, "no manifest.json"),
         ("done", "", UsageError, "takes the name of a file"),
         ("done", "folder", UsageError, "a folder"),
+        ("done", "none/r.html", UsageError, "the folder .*/none does not exist"),
         ("done", "file/r.html", StorageError, "a parent of this path is a file"),
     ],
 )
@@ -314,6 +315,7 @@ def test_bad_paths_are_one_line(path, out, error, told, done, tmp_path):
             str(done if path == "done" else tmp_path / path), str(tmp_path / out) if out else ""
         )
     assert "\n" not in str(raised.value)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "folder"]
 
 
 def test_damage_is_a_corpus_error(done, tmp_path):

@@ -15,6 +15,7 @@ from curation.io.sources.record import (
     TEXT_EXTENSIONS,
     Source,
     SourceOptions,
+    ends,
 )
 from curation.io.sources.tables import TableSource, head_of, read_rows
 from curation.io.sources.tars import TarSource
@@ -22,6 +23,7 @@ from curation.io.sources.text_files import TextFileSource
 from curation.io.store import Store
 
 TAR_ENDINGS = (".tar", ".tar.gz", ".tgz")
+COLUMNAR_ENDINGS = (".parquet", *ARROW_ENDINGS)
 TABLE_ENDINGS = (".jsonl", ".ndjson", ".csv", ".tsv")
 TEXT_ENDINGS = (*TABLE_ENDINGS, ".json", *(f".{kind}" for kind in TEXT_EXTENSIONS))
 _LOOK = 100_000
@@ -40,7 +42,7 @@ def open_source(url: str, options: SourceOptions, scratch: Store) -> tuple[str, 
         tars = [name] if name else _ending(store, TAR_ENDINGS)
         return kind, TarSource(store, _some(url, tars, kind), options, scratch)
     if kind == "parquet":
-        files = [name] if name else _ending(store, (".parquet", *ARROW_ENDINGS))
+        files = [name] if name else _ending(store, COLUMNAR_ENDINGS)
         return kind, ParquetSource(store, _some(url, files, kind), options)
     if kind == "table":
         tables = [name] if name else _top(store, TABLE_ENDINGS) or _ending(store, (".parquet",))
@@ -65,7 +67,7 @@ def parts(url: str) -> tuple[list[tuple[str, str]], list[str]]:
     if store.exists(MANIFEST) and store.exists("shards"):
         return [(url, "corpus")], []
     files = _ending(store, ("",))
-    rest = [file for file in files if not file.endswith(TAR_ENDINGS)]
+    rest = [file for file in files if not ends(file, TAR_ENDINGS)]
     found = [(url, "tar")] * (len(rest) < len(files))
     tables = [file for file in rest if _holds_images(store, file)]
     found += [(f"{url.rstrip('/')}/{file}", "parquet") for file in tables]
@@ -79,7 +81,7 @@ def parts(url: str) -> tuple[list[tuple[str, str]], list[str]]:
 
 def _holds_images(store: Store, name: str) -> bool:
     """Whether a file is a Parquet or Arrow table with image bytes."""
-    if not name.endswith((".parquet", *ARROW_ENDINGS)):
+    if not ends(name, COLUMNAR_ENDINGS):
         return False
     schema = open_schema(store, name)
     return schema is not None and bytes_column(schema, "") is not None
@@ -87,8 +89,8 @@ def _holds_images(store: Store, name: str) -> bool:
 
 def _is_text(store: Store, name: str) -> bool:
     """Whether a file holds texts and no image bytes."""
-    parquet = name.endswith(".parquet") and not _holds_images(store, name)
-    return parquet or name.lower().endswith(TEXT_ENDINGS)
+    parquet = ends(name, (".parquet",)) and not _holds_images(store, name)
+    return parquet or ends(name, TEXT_ENDINGS)
 
 
 def _names_images(store: Store, name: str) -> bool:
@@ -108,7 +110,7 @@ def _place(url: str) -> tuple[Store, str]:
         if path.is_file():
             return Store(str(path.parent)), path.name
         return store, ""
-    if url.rsplit("/", 1)[-1].endswith((*TAR_ENDINGS, *TABLE_ENDINGS, ".parquet", *ARROW_ENDINGS)):
+    if ends(url.rsplit("/", 1)[-1], (*TAR_ENDINGS, *TABLE_ENDINGS, *COLUMNAR_ENDINGS)):
         folder, _, name = url.rpartition("/")
         return Store(folder), name
     return store, ""
@@ -120,11 +122,11 @@ def _kind(store: Store, name: str) -> str:
     if store.exists(MANIFEST) and store.exists("shards"):
         return "corpus"
     files = list(_first_files(store))
-    if any(file.endswith(TAR_ENDINGS) for file in files):
+    if any(ends(file, TAR_ENDINGS) for file in files):
         return "tar"
-    if any(file.endswith(TABLE_ENDINGS) for file in files if "/" not in file):
+    if any(ends(file, TABLE_ENDINGS) for file in files if "/" not in file):
         return "table"
-    columnar = [file for file in files if file.endswith((".parquet", *ARROW_ENDINGS))]
+    columnar = [file for file in files if ends(file, COLUMNAR_ENDINGS)]
     if columnar:
         return _kind_of_file(store, columnar[0])
     if any(is_image(file) for file in files):
@@ -137,13 +139,13 @@ def _kind(store: Store, name: str) -> str:
 
 
 def _kind_of_file(store: Store, name: str) -> str:
-    if name.endswith(TAR_ENDINGS):
+    if ends(name, TAR_ENDINGS):
         return "tar"
-    if name.endswith(TABLE_ENDINGS):
+    if ends(name, TABLE_ENDINGS):
         return "table"
-    if name.endswith((".parquet", *ARROW_ENDINGS)):
+    if ends(name, COLUMNAR_ENDINGS):
         schema = open_schema(store, name)
-        if schema is not None and bytes_column(schema, "") is None and name.endswith(".parquet"):
+        if schema is not None and bytes_column(schema, "") is None and ends(name, (".parquet",)):
             return "table"
         return "parquet"
     raise UsageError(
@@ -163,13 +165,11 @@ def _first_files(store: Store) -> Iterator[str]:
 
 
 def _ending(store: Store, endings: tuple[str, ...]) -> list[str]:
-    return [
-        prefix + name for prefix, names in tree(store) for name in names if name.endswith(endings)
-    ]
+    return [prefix + name for prefix, names in tree(store) for name in names if ends(name, endings)]
 
 
 def _top(store: Store, endings: tuple[str, ...]) -> list[str]:
-    return [name for name in store.names("") if name.endswith(endings)]
+    return [name for name in store.names("") if ends(name, endings)]
 
 
 def _some(url: str, files: list[str], kind: str) -> list[str]:

@@ -45,10 +45,19 @@ class FolderSource:
     options: SourceOptions
     scratch: Store
     _ignored: Counter[str] = field(default_factory=Counter)
+    _second: Counter[str] = field(default_factory=Counter)
+    """Texts and JSONs beside another one of the same name."""
 
     def notes(self) -> list[str]:
-        kinds = ", ".join(f"{n} .{kind}" for kind, n in sorted(self._ignored.items()))
-        return [f"files that are neither image, text nor JSON, passed over: {kinds}"] * bool(kinds)
+        said = {
+            "files that are neither image, text nor JSON": self._ignored,
+            "texts beside a text, or JSONs beside a JSON, of the same name": self._second,
+        }
+        counted = {
+            what: ", ".join(f"{n} .{kind}" for kind, n in sorted(kinds.items()))
+            for what, kinds in said.items()
+        }
+        return [f"{what}, passed over: {kinds}" for what, kinds in counted.items() if kinds]
 
     def listing(self) -> Iterator[tuple[str, int]]:
         for prefix, names in tree(self.store):
@@ -89,8 +98,11 @@ class FolderSource:
             group = stems.setdefault(name.rsplit(".", 1)[0], {"images": []})
             if role == "image":
                 group["images"].append(prefix + name)
+            elif role in group:
+                self._second[kind] += 1
             else:
-                group.setdefault(role, prefix + name)
+                group[role] = prefix + name
+        _reunite(stems)
         for _, group in sorted(stems.items()):
             for image in group["images"] or ([None] if "text" in group else []):
                 yield {"image": image, "text": group.get("text"), "json": group.get("json")}
@@ -133,6 +145,23 @@ class FolderSource:
             record.fail("corrupt_record")
             return
         take_json(record, columns, self.options.text_column)
+
+
+def _reunite(stems: dict[str, dict[str, Any]]) -> None:
+    """Gives texts without an image to the one image whose name differs from theirs in case alone.
+
+    An image keeps the text or JSON that is named exactly as it is.
+    """
+    alike: dict[str, list[dict[str, Any]]] = {}
+    for stem, group in stems.items():
+        if group["images"]:
+            alike.setdefault(stem.lower(), []).append(group)
+    for stem, group in sorted(stems.items()):
+        homes = [] if group["images"] else alike.get(stem.lower(), [])
+        if len(homes) == 1:
+            for role in ("text", "json"):
+                if role in group and role not in homes[0]:
+                    homes[0][role] = group.pop(role)
 
 
 def take_json(record: Record, columns: object, text_column: str) -> None:

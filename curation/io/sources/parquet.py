@@ -16,6 +16,7 @@ from curation.io.sources.record import (
     Record,
     SourceOptions,
     describe,
+    ends,
     extension_of,
     first_present,
 )
@@ -47,7 +48,7 @@ def open_schema(store: Store, name: str) -> pa.Schema | None:
     """Schema of a Parquet or Arrow file, null where it is damaged."""
     with store.open(name) as file:
         try:
-            if name.endswith(ARROW_ENDINGS):
+            if ends(name, ARROW_ENDINGS):
                 return _arrow(file).schema
             return pq.read_schema(file)
         except FAULTS:
@@ -101,7 +102,7 @@ class ParquetSource:
         size = self.store.size(name)
         with self.store.open(name) as file:
             try:
-                if name.endswith(ARROW_ENDINGS):
+                if ends(name, ARROW_ENDINGS):
                     return sum(batch.num_rows for batch in _batches(file)), size
                 return pq.ParquetFile(file).metadata.num_rows, size
             except FAULTS:
@@ -181,7 +182,7 @@ Stretch = tuple[int, int, Iterator[pa.RecordBatch]]
 
 def _stretches(file: IO[bytes], name: str, start: int, stop: int) -> Iterator[Stretch]:
     """First row, end and batches of what can be decoded by itself: row groups, or an Arrow file."""
-    if name.endswith(ARROW_ENDINGS):
+    if ends(name, ARROW_ENDINGS):
         yield 0, stop, _batches(file)
         return
     try:

@@ -173,6 +173,11 @@ def extension_of(name: str) -> str:
     return base.rsplit(".", 1)[1].lower() if "." in base else ""
 
 
+def ends(name: str, endings: tuple[str, ...]) -> bool:
+    """Whether a name has one of the (lower-case) endings, in whatever case it is written."""
+    return name.lower().endswith(endings)
+
+
 MAX_NESTING = 100
 """Levels of a source's JSON: real ones have five, and every later reader must survive them."""
 

@@ -20,6 +20,7 @@ from curation.io.sources.record import (
     Piece,
     Record,
     SourceOptions,
+    ends,
     extension_of,
     parse_json,
 )
@@ -142,7 +143,7 @@ class TarSource:
 
     def plan(self) -> Iterator[Piece]:
         for number, tar in enumerate(self.tars):
-            if tar.endswith((".gz", ".tgz")):
+            if ends(tar, (".gz", ".tgz")):
                 unpacked = f"unpacked-{number:09d}.tar"
                 self._unpack(tar, unpacked)
                 yield from self._plan_one(tar, self.scratch, unpacked)

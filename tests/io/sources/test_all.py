@@ -6,7 +6,7 @@ import pickle
 import pytest
 
 from curation.core.errors import CorpusError, UsageError
-from curation.io.sources import domain_of, open_source
+from curation.io.sources import domain_of, open_source, parts
 from curation.io.sources.record import Piece, SourceOptions
 from curation.io.store import Store
 from tests.io.images import encoded, scene
@@ -116,6 +116,21 @@ def test_one_file_is_a_source_too(form, tmp_path):
     names = [uid(record) for record in read_all(source)]
     assert names == UIDS[: len(names)]
     assert len(names) in (9, COUNT)
+
+
+@pytest.mark.parametrize("write", [str.upper, str.title])
+@pytest.mark.parametrize("form", sorted(FORMS.keys() - {"corpus"}), indirect=True)
+def test_endings_may_be_written_in_any_case(form, write, tmp_path):
+    for path in sorted(form[1].rglob("*")):
+        if path.is_file() and path.parent.name != "images":  # which rows of tables name
+            stem, dot, ending = path.name.partition(".")
+            path.rename(path.with_name(stem + dot + write(ending)))
+    told, source = opened(form[1], tmp_path / "scratch")
+    assert told == form[0]
+    assert [uid(record) for record in read_all(source)] == UIDS
+    found, unread = parts(str(form[1]))
+    assert form[0] in ("table", *(kind for _, kind in found))
+    assert unread == []
 
 
 @pytest.mark.parametrize("name", ["jsonl", "folder", "tars", "parquet of structs", "tar.gz"])

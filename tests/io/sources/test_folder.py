@@ -70,6 +70,44 @@ def test_each_image_of_one_name_is_a_sample_with_the_text(tmp_path):
     ]
 
 
+def test_endings_and_names_pair_up_in_any_case(tmp_path):
+    folder = write(
+        tmp_path / "f",
+        IMG_1_dot_JPG=IMAGE, IMG_1_dot_TXT="one", IMG_1_dot_Json='{"id": 1}',
+        IMG_2_dot_Jpg=IMAGE, img_2_dot_Txt="two", Img_2_dot_JSON='{"id": 2}',
+        a_dot_jpg=IMAGE, A_dot_txt="not theirs alone", A_dot_JPG=IMAGE,
+        b_dot_jpg=IMAGE, B_dot_PNG=IMAGE, bb_dot_txt="nobody's",
+        c_dot_jpg=IMAGE, c_dot_txt="its own", C_dot_txt="another's",
+    )  # fmt: skip
+    found, notes = read(folder)
+    assert [(r.source["path"], r.text, r.source.get("columns"), r.error) for r in found] == [
+        ("A.JPG", "not theirs alone", None, None),
+        ("B.PNG", None, None, None),
+        ("C.txt", "another's", None, "no_media"),
+        ("IMG_1.JPG", "one", {"id": 1}, None),
+        ("IMG_2.Jpg", "two", {"id": 2}, None),
+        ("a.jpg", None, None, None),
+        ("b.jpg", None, None, None),
+        ("bb.txt", "nobody's", None, "no_media"),
+        ("c.jpg", "its own", None, None),
+    ]
+    assert {record.media[0][0] for record in found if record.media} == {"jpg", "png"}
+    assert notes == []
+
+
+def test_a_second_text_of_one_name_is_told(tmp_path):
+    folder = write(
+        tmp_path / "f", a_dot_jpg=IMAGE, a_dot_TXT="first", a_dot_txt="second", a_dot_caption="3",
+        a_dot_json='{"id": 2}', a_dot_JSON='{"id": 1}',
+    )  # fmt: skip
+    (record,), notes = read(folder)
+    assert (record.text, record.source["columns"]) == ("first", {"id": 1})
+    assert notes == [
+        "texts beside a text, or JSONs beside a JSON, of the same name, passed over: 1 .caption, "
+        "1 .json, 1 .txt"
+    ]
+
+
 def test_other_files_are_told_and_hidden_folders_passed_over(tmp_path):
     folder = write(
         tmp_path / "f", a_dot_jpg=IMAGE, b_dot_mp4="x", c_dot_mp4="x", README="x", _dot_hidden="x",
@@ -205,3 +243,19 @@ def test_paths_that_leave_an_object_store_are_refused(name):
 def test_a_file_that_an_object_store_lacks_is_an_error_of_one_record():
     with pytest.raises(FileNotFoundError):
         read_bytes(Store("memory://bucket/nowhere"), "x.jpg")
+
+
+def test_endings_in_any_case_give_the_same_shards(tmp_path):
+    shards = []
+    for name in ("jpg txt", "JPG TXT", "Jpg Text"):
+        ending, text = name.split()
+        folder = tmp_path / name
+        folder.mkdir()
+        for n in range(3):
+            (folder / f"Img_{n}.{ending}").write_bytes(encoded(scene((9, 9), seed=n), "JPEG"))
+            (folder / f"Img_{n}.{text}").write_text(f"words {n}")
+        out = tmp_path / f"{name} corpus"
+        with LocalEngine(workers=0) as engine:
+            ingest(IngestRequest(source=str(folder)), str(out), engine, SILENT)
+        shards.append((out / "shards" / "000000000.tar").read_bytes())
+    assert shards[1:] == shards[:1] * 2

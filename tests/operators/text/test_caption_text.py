@@ -22,7 +22,8 @@ from curation.operators.text.caption_text import (
 )
 from tests.operators.rows import captions, real_captions
 
-COUNTS = ("url_count", "html_count", "email_count", "phone_count", "card_count")
+COUNTS = ("url_count", "html_count", "html_tags", "email_count", "phone_count",
+          "card_count")  # fmt: skip
 SHARES = ("caption_repetition", "digit_share", "symbol_share", "upper_share", "url_share")
 
 
@@ -44,6 +45,7 @@ def test_a_caption_has_all_its_measures(run):
         "url_count": 1,
         "url_share": pytest.approx(13 / 34),
         "html_count": 0,
+        "html_tags": 0,
         "email_count": 0,
         "phone_count": 0,
         "card_count": 0,
@@ -203,6 +205,28 @@ def test_urls(run, text, urls):
 )
 def test_html_remnants(run, text, remnants):
     assert one(run, text, "html_count") == remnants
+
+
+@pytest.mark.parametrize(
+    ("text", "tags"),
+    [
+        ("<img src=x>", 1),
+        ("A quiet harbour <IMG SRC='a.jpg' onerror=alert(1)/> at dawn", 1),
+        ("<b>bold</b> and <h1 class='a'>Title</h1>", 4),
+        ("&lt;p&gt;A violin&lt;/p&gt;", 2),
+        ("A violin <a href='https://example.org/a/very/long/way", 1),
+        ("<!-- no comment --> <!DOCTYPE html>", 2),
+        ("line<br/>line<BR>line<br />", 0),
+        ("Fish &amp; chips &quot;to go&quot;", 0),
+        ("I <3 you > me, a < b and c > d, a <b", 0),
+        ("<PERSON> at the <unk> with <img", 0),
+        ("<bold> <articles> <tablet>", 0),
+        ("<" * 9_000, 0),
+        ("<a " * 3_000, 0),
+    ],
+)
+def test_tags_are_counted_apart_from_entities_and_line_breaks(run, text, tags):
+    assert one(run, text, "html_tags") == tags
 
 
 @pytest.mark.parametrize(

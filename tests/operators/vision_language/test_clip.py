@@ -23,7 +23,7 @@ from curation.core.operator import IMAGE
 from curation.core.progress import SILENT
 from curation.engines.local import LocalEngine
 from curation.io.sources import SourceOptions
-from curation.models.clip import CONFIG_FILE
+from curation.models.clip_source import CONFIG_FILE
 from curation.models.device import has_bfloat16
 from curation.operators.vision_language.clip import Clip
 from curation.pipeline.ingest import IngestRequest, ingest
