@@ -3,10 +3,12 @@
 import contextlib
 import ctypes
 import multiprocessing
+import multiprocessing.connection
 import os
 import shutil
 import signal
 import tempfile
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -33,17 +35,24 @@ _PRELOADED = ("pandas",)
 """Loaded once beside the first task's own module; pyarrow imports it to make an array of a list."""
 
 
-def _worker_start(engine: int, limits: Limits) -> None:
+def _worker_start(limits: Limits) -> None:
     """A worker leaves interrupts to the engine's process, and ends with it even when it is killed.
 
-    The fork server that is a worker's parent ends with the engine's process.
+    Linux ends it with its parent, the fork server; but that stays while its workers hold its pipe,
+    so each also watches the engine's process.
     """
     hold(limits)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with contextlib.suppress(OSError, AttributeError):  # Linux only; elsewhere workers end late
+    with contextlib.suppress(OSError, AttributeError):  # Linux only
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if not psutil.pid_exists(engine):  # it was killed before the line above
-        os._exit(1)
+    engine = multiprocessing.parent_process()
+    if engine is not None:
+        threading.Thread(target=_end_with, args=(engine.sentinel,), daemon=True).start()
+
+
+def _end_with(sentinel: int) -> None:
+    multiprocessing.connection.wait([sentinel])
+    os._exit(1)
 
 
 def default_memory() -> str:
@@ -89,7 +98,7 @@ class LocalEngine:
                 self._processes,
                 context,
                 _worker_start,
-                (os.getpid(), self.limits.shared(self._processes)),
+                (self.limits.shared(self._processes),),
             )
         return self._pool
 

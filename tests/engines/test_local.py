@@ -2,8 +2,12 @@
 
 import os
 import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from curation.core.errors import RunError
@@ -99,3 +103,40 @@ def test_scratch_space_is_gone_afterwards(tmp_path):
             session.create("t", "SELECT 1 AS a")
             assert Path(folder).is_dir()
         assert list(tmp_path.iterdir()) == []
+
+
+SLEEPER = """
+import sys, time
+sys.path[:0] = {path!r}
+from curation.engines.local import LocalEngine
+from tests.engines.test_local import told_and_asleep
+
+if __name__ == "__main__":
+    with LocalEngine(workers=2) as engine:
+        list(engine.map(told_and_asleep, [sys.argv[1]] * 2))
+"""
+
+
+def told_and_asleep(folder: str) -> None:
+    (Path(folder) / f"{os.getpid()}").touch()
+    time.sleep(600)
+
+
+def test_workers_end_with_an_engine_that_is_killed(tmp_path):
+    repo = str(Path(__file__).parents[2])
+    script = tmp_path / "sleeper.py"
+    script.write_text(SLEEPER.format(path=[repo]))
+    (tmp_path / "told").mkdir()
+    process = subprocess.Popen([sys.executable, str(script), str(tmp_path / "told")])
+    told: list[str] = []
+    until = time.monotonic() + 60
+    while len(told) < 2 and time.monotonic() < until:
+        time.sleep(0.05)
+        told = [path.name for path in (tmp_path / "told").iterdir()]
+    process.kill()
+    process.wait()
+    workers = [int(name) for name in told]
+    assert len(workers) == 2
+    while any(map(psutil.pid_exists, workers)) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not any(map(psutil.pid_exists, workers))
