@@ -1,0 +1,53 @@
+"""Answers against transformers' `generate`, and by chance."""
+
+import pytest
+import torch
+
+from curation.models.glm4v.generate import generate, prompt
+from tests.models.glm4v.packs import sample
+
+
+@pytest.mark.parametrize(
+    "shape", [(5, (1, 4, 6), 3), (4, (3, 4, 4), 2), (6,)], ids=["image", "video", "words"]
+)
+def test_greedy_answers_are_those_of_transformers(pair, generator, shape):
+    one = sample(generator, *shape)
+    grids = torch.tensor([*one.images, *one.videos]) if one.images or one.videos else None
+    batch = prompt(pair.config, one.ids, one.pixels, grids)
+    ids = batch.tokens[None]
+    inputs = {"mm_token_type_ids": (ids == 150).int() * (2 if one.videos else 1)}
+    if grids is not None:
+        kind = ("pixel_values_videos", "video_grid_thw")
+        pixels, sizes = kind if one.videos else ("pixel_values", "image_grid_thw")
+        inputs |= {pixels: one.pixels, sizes: grids}
+    pair.oracle.generation_config.eos_token_id = None
+    wanted = pair.oracle.generate(
+        ids, attention_mask=torch.ones_like(ids), max_new_tokens=12, do_sample=False, **inputs
+    )[0, len(one.ids) :].tolist()
+    found = list(generate(pair.ours, batch, most=12))
+    assert found == wanted
+    assert len(set(found)) > 1
+
+    stopped = list(generate(pair.ours, batch, most=12, stop={wanted[-1]}))
+    assert stopped == wanted[: wanted.index(wanted[-1])]
+
+
+def test_each_token_is_what_the_whole_sequence_asks_for(pair, generator):
+    one = sample(generator, 5, (1, 4, 6), 3)
+    grids = torch.tensor(one.images)
+    found = list(generate(pair.ours, prompt(pair.config, one.ids, one.pixels, grids), most=6))
+    whole = prompt(pair.config, [*one.ids, *found], one.pixels, grids)
+    with torch.no_grad():
+        logits = pair.ours.head(pair.ours(whole))
+    assert logits[len(one.ids) - 1 : -1].argmax(-1).tolist() == found
+
+
+def test_chance_is_decided_by_the_generator(pair, generator):
+    batch = prompt(pair.config, sample(generator, 6).ids)
+
+    def drawn(seed, temperature):
+        source = torch.Generator().manual_seed(seed)
+        return list(generate(pair.ours, batch, most=8, temperature=temperature, generator=source))
+
+    assert drawn(0, 1.0) == drawn(0, 1.0) != drawn(1, 1.0)
+    assert drawn(0, 1e-4) == list(generate(pair.ours, batch, most=8))
