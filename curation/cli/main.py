@@ -17,7 +17,7 @@ EPILOG = (
 
 def commands() -> dict[str, Any]:
     """Commands by name."""
-    from curation.cli import concepts, ingest, look, stages
+    from curation.cli import concepts, ingest, look, stages, train
     from curation.cli.report import Report
 
     return {
@@ -30,6 +30,8 @@ def commands() -> dict[str, Any]:
         "balance": stages.Balancing,
         "decide": stages.Deciding,
         "export": stages.Export,
+        "train": train.Train,
+        "sample": train.Sample,
         "concepts": concepts.Concepts,
         "status": look.Status,
         "inspect": look.Inspect,

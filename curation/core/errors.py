@@ -57,6 +57,7 @@ ERROR_CODES: Final[dict[str, str]] = {
     "unsupported_format": "not an image of a known format",
     "corrupt_image": "a known format whose header or data cannot be decoded",
     "truncated_image": "the image data ends early",
+    "corrupt_video": "frames that cannot be decoded, or are not there at the times that are stated",
     "too_many_pixels": "more pixels than image_pixels.max_pixels (a decompression bomb)",
     "too_many_scans": "a progressive JPEG with more scans than any encoder writes (a bomb)",
     "not_finite": "the model gave no finite number for this record",

@@ -3,10 +3,12 @@
     python -m curation.demo --out demo-out
     python -m curation.demo generate --out DIR --pairs 50000
     python -m curation.demo train-clip --out DIR
+    python -m curation.demo train-tokenizer --out DIR
 
 The first makes `source` and `truth.parquet` under --out, runs the product's own commands on the
 source, writes `report.html` and prints what was caught. The second only makes a corpus, the third
-the small CLIP that is shipped in `curation/models/demo_clip`.
+the small CLIP that is shipped in `curation/models/demo_clip`, the fourth the tokenizer in
+`curation/models/demo_tokenizer`.
 """
 
 import os
@@ -25,6 +27,7 @@ from curation.demo.score import score
 from curation.demo.show import Shown, print_score
 from curation.demo.train_clip import PAIRS as TRAINING_PAIRS
 from curation.demo.train_clip import TRAIN_SEED, Training, train_clip
+from curation.demo.train_tokenizer import WORDS, train_tokenizer
 from curation.engines.local import LocalEngine
 
 TUNED = (
@@ -114,6 +117,25 @@ class TrainClip:
         return 0
 
 
+@dataclass(frozen=True, kw_only=True)
+class TrainTokenizer:
+    """Train the small tokenizer on captions of demo scenes and on files of prose."""
+
+    out: str
+    """Folder for tokenizer.json."""
+    prose: tuple[str, ...] = ("README.md",)
+    """Text files to learn from, beside the captions."""
+    words: int = WORDS
+    """Size of the vocabulary, special tokens included."""
+
+    def run(self) -> int:
+        if missing := [name for name in self.prose if not Path(name).is_file()]:
+            raise UsageError(f"--prose: no such file: {', '.join(missing)}")
+        words = train_tokenizer(Path(self.out), [Path(name) for name in self.prose], self.words)
+        print(f"{self.out}/tokenizer.json: {words:,} words")
+        return 0
+
+
 def _step(line: str) -> None:
     print(f"== {line}", file=sys.stderr, flush=True)
 
@@ -128,11 +150,13 @@ def _curate(*arguments: str) -> None:
 
 def main(arguments: list[str]) -> int:
     """Runs one command; returns its exit code."""
-    command: Generate | TrainClip
+    command: Generate | TrainClip | TrainTokenizer
     if arguments[:1] == ["generate"]:
         command = tyro.cli(Generate, prog="curation.demo generate", args=arguments[1:])
     elif arguments[:1] == ["train-clip"]:
         command = tyro.cli(TrainClip, prog="curation.demo train-clip", args=arguments[1:])
+    elif arguments[:1] == ["train-tokenizer"]:
+        command = tyro.cli(TrainTokenizer, prog="curation.demo train-tokenizer", args=arguments[1:])
     else:
         command = tyro.cli(Demo, prog="curation.demo", args=arguments)
     try:

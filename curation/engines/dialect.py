@@ -19,14 +19,14 @@ def to_spark(query: str, views: Mapping[str, str] | None = None) -> str:
     """
     try:
         tree = _inlined(sqlglot.parse_one(query, read="duckdb"), views or {})
-        for node in list(tree.find_all(*_MENDED)):
+        for node in reversed(list(tree.find_all(*_MENDED))):  # the inner ones first
             _MENDED[type(node)](node)
         return tree.sql("spark", identify=True, unsupported_level=sqlglot.ErrorLevel.RAISE)
     except sqlglot.errors.SqlglotError as error:
         raise RunError(f"a query has no form in Spark SQL: {error}") from error
 
 
-def _inlined(tree: exp.Expression, views: Mapping[str, str]) -> exp.Expression:
+def _inlined(tree: exp.Expr, views: Mapping[str, str]) -> exp.Expr:
     for table in list(tree.find_all(exp.Table)):
         if table.name in views:
             inner = _inlined(sqlglot.parse_one(views[table.name], read="duckdb"), views)
@@ -38,7 +38,7 @@ def _alias(name: str) -> exp.TableAlias:
     return exp.TableAlias(this=exp.to_identifier(name))
 
 
-def _long_row_number(node: exp.Expression) -> None:
+def _long_row_number(node: exp.Expr) -> None:
     """Spark's row_number is 32 bits wide; a running count is the same number in 64."""
     window = node.parent
     assert isinstance(window, exp.Window)
@@ -51,21 +51,31 @@ def _long_row_number(node: exp.Expression) -> None:
     )
 
 
-def _null_of_zero(node: exp.Expression) -> None:
+def _null_of_zero(node: exp.Expr) -> None:
     """What DuckDB divides by 0 is null; Spark raises."""
     divisor = node.expression
     if not (isinstance(divisor, exp.Literal) and divisor.name.strip("0.")):
-        node.set("expression", exp.Nullif(this=divisor.copy(), expression=exp.Literal.number(0)))
+        node.set("expression", exp.Nullif(this=divisor, expression=exp.Literal.number(0)))
 
 
-def _null_of_null(node: exp.Expression) -> None:
+def _null_of_null(node: exp.Expr) -> None:
     """Whether null is NaN: null in DuckDB, false in Spark."""
     value = node.this
     tested = exp.If(this=exp.Is(this=value.copy(), expression=exp.Null()), true=exp.Null())
     node.replace(exp.Case(ifs=[tested], default=node.copy()))
 
 
+def _bracketed(node: exp.Expr) -> None:
+    """A function in DuckDB, an operator in Spark, and one that binds less than `&`."""
+    for side in ("this", "expression"):
+        if isinstance(node.args[side], exp.Binary):
+            node.set(side, exp.Paren(this=node.args[side]))
+    if isinstance(node.parent, exp.Binary):
+        node.replace(exp.Paren(this=node.copy()))
+
+
 _MENDED = {
+    exp.BitwiseXor: _bracketed,
     exp.RowNumber: _long_row_number,
     exp.IntDiv: _null_of_zero,
     exp.Mod: _null_of_zero,

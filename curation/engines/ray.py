@@ -149,14 +149,18 @@ class RayEngine:
         return min(wanted, cores_of_largest())
 
     def _pool(self, threads: int) -> Pool:
-        """Actors with a GPU have cores to themselves; without, they share theirs with decoding."""
+        """Actors with a GPU have cores to themselves; without, they share theirs with readers.
+
+        The smaller share is theirs: on the nodes that are left there is room for those of a node
+        that is lost. Equal ones would make Ray Data run both in one process, a whole item at once.
+        """
         cores, gpus = self._cores(threads), self._here.gpus
         size = self._here.pool or (room("GPU", gpus) if gpus else room("CPU", cores))
         return Pool(
             size=max(1, size),
             gpus=gpus,
-            cores=cores if gpus else cores / 2,
-            reading=min(1.0, cores) if gpus else cores / 2,
+            cores=cores if gpus else cores * 0.4,
+            reading=min(1.0, cores) if gpus else cores * 0.6,
             limits=self.limits,
             patience=self.patience,
         )

@@ -5,6 +5,7 @@ enough. An actor writes the rows of some pieces as a part file in scratch space,
 driver no more than its name; when all parts of an item are there, a task commits them.
 """
 
+import logging
 import os
 import pickle
 import queue
@@ -14,6 +15,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Generic
 
+import numpy as np
 import pyarrow as pa
 import ray
 import ray.data
@@ -25,6 +27,8 @@ from curation.core.streamed import StreamedTask
 from curation.engines.isolated import unwrapped
 from curation.engines.ray_cluster import nodes, settings
 from curation.io.store import Store
+
+_log = logging.getLogger(__name__)
 
 _PASSES = 2
 """Times that an item is streamed whose parts were lost with a worker, before it is run whole."""
@@ -39,9 +43,10 @@ _SENT = pa.schema(
         ("last", pa.bool_()),
         ("data", pa.large_binary()),
         ("outcome", pa.binary()),
+        ("failed", pa.string()),
     ]
 )
-"""A piece in `data`; or the `outcome` of a whole item, pickled; or neither: reading it failed."""
+"""A piece in `data`; or the `outcome` of a whole item, pickled; or why reading it `failed`."""
 
 _PART = pa.schema(
     [
@@ -51,9 +56,10 @@ _PART = pa.schema(
         ("last", pa.bool_()),
         ("part", pa.string()),
         ("outcome", pa.binary()),
+        ("failed", pa.string()),
     ]
 )
-"""Some pieces in a file `part`; or an `outcome`; or neither: the item failed."""
+"""Some pieces in a file `part`; or an `outcome`, or why the item `failed`."""
 
 
 @dataclass(frozen=True)
@@ -162,7 +168,8 @@ class _Pass(Generic[Item, Result]):
             del self.waiting[number]
             yield unwrapped(row["outcome"])
             return
-        if row["part"] is None:
+        if row["failed"] is not None:
+            _log.info("%s is run whole: %s", item, row["failed"])
             self.failed[number] = self.waiting.pop(number)
             self._parts.pop(number, None)
             return
@@ -221,8 +228,8 @@ def _read(
             yield _sent(number, count, data=before, last=True)
     except CurationError as error:
         yield _sent(number, outcome=pickle.dumps((None, error)))
-    except (Exception, DeadlineError):  # noqa: BLE001 - it is run whole, which tells the row
-        yield _sent(number)
+    except (Exception, DeadlineError) as error:  # noqa: BLE001 - run whole, which tells the row
+        yield _sent(number, failed=f"{type(error).__name__}: {error}")
 
 
 def _sent(
@@ -232,15 +239,19 @@ def _sent(
     data: pa.RecordBatch | None = None,
     last: bool = False,
     outcome: bytes | None = None,
+    failed: str | None = None,
 ) -> pa.Table:
-    told = None
+    columns = [[number], [piece], [last], [None], [outcome], [failed]]
+    arrays = [pa.array(values, f.type) for values, f in zip(columns, _SENT, strict=True)]
     if data is not None:
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, data.schema) as stream:
             stream.write_batch(data)
         told = sink.getvalue()
-    columns = [[number], [piece], [last], [told], [outcome]]
-    arrays = [pa.array(values, f.type) for values, f in zip(columns, _SENT, strict=True)]
+        ends = pa.py_buffer(np.array([0, told.size], np.int64))
+        arrays[_SENT.get_field_index("data")] = pa.Array.from_buffers(
+            pa.large_binary(), 1, [None, ends, told]
+        )
     return pa.Table.from_arrays(arrays, schema=_SENT)
 
 
@@ -263,7 +274,8 @@ class _Model:
             if batch["data"][at].is_valid:
                 pieces[number].append(at)
             else:
-                told.append({"item": number, "outcome": batch["outcome"][at].as_py()})
+                said = {name: batch[name][at].as_py() for name in ("outcome", "failed")}
+                told.append({"item": number, **said})
         for number, places in pieces.items():
             told.append({"item": number, **self._part(batch, number, places)})
         return pa.Table.from_pylist(told, _PART)
@@ -273,7 +285,7 @@ class _Model:
         name = f"{number:09d}-{first:06d}"
         try:
             if not _tries(self._store, name):
-                return {}
+                return {"failed": f"it killed {_TRIES} workers"}
             given = [
                 pa.ipc.open_stream(batch["data"][at].as_buffer()).read_next_batch() for at in places
             ]
@@ -282,8 +294,8 @@ class _Model:
                 stream.write_table(rows)
         except CurationError as error:
             return {"outcome": pickle.dumps((None, error))}
-        except Exception:  # noqa: BLE001 - the item is run whole, which tells the row
-            return {}
+        except Exception as error:  # noqa: BLE001 - the item is run whole, which tells the row
+            return {"failed": f"{type(error).__name__}: {error}"}
         last = batch["last"][places[-1]].as_py()
         return {"piece": first, "pieces": len(places), "last": last, "part": name}
 

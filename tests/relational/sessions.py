@@ -1,5 +1,8 @@
 """A step's verdicts over a table of survivors; a new engine is a line in `SESSIONS`."""
 
+import atexit
+import functools
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,22 +12,31 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
 from curation.core.step import VERDICT_COLUMNS, RelationalStep
+from curation.engines.spark import SparkEngine
+from curation.engines.spark_session import SparkStepSession
 from curation.engines.sql import DuckSession
 from schemas import SAMPLE
 
 
+def written(rows: pa.Table, folder: str) -> list[str]:
+    """`rows` as files of an uneven number of rows."""
+    cuts = [0, rows.num_rows // 3, rows.num_rows]
+    files = []
+    for number, (start, stop) in enumerate(pairwise(cuts)):
+        path = Path(folder) / f"{number}.parquet"
+        pq.write_table(rows.slice(start, stop - start), path)
+        files.append(str(path))
+    return files
+
+
 @contextmanager
 def duckdb_session(rows: pa.Table, threads: int = 2) -> Iterator[DuckSession]:
-    """A session whose `survivors` are `rows`, as files of an uneven number of rows."""
+    """A session whose `survivors` are `rows`."""
     with tempfile.TemporaryDirectory() as folder:
-        cuts = [0, rows.num_rows // 3, rows.num_rows]
-        files = []
-        for number, (start, stop) in enumerate(pairwise(cuts)):
-            path = Path(folder) / f"{number}.parquet"
-            pq.write_table(rows.slice(start, stop - start), path)
-            files.append(str(path))
+        files = written(rows, folder)
         session = DuckSession(Path(folder) / "db", threads=threads, memory="500MB")
         session.read_files("survivors", files)
         try:
@@ -33,7 +45,34 @@ def duckdb_session(rows: pa.Table, threads: int = 2) -> Iterator[DuckSession]:
             session.close()
 
 
-SESSIONS = {"duckdb": duckdb_session}
+@functools.cache
+def spark_here() -> SparkEngine:
+    """Spark in this process, one for all tests; what the driver may hold is little."""
+    conf = {"spark.driver.memory": "1g", "spark.driver.maxResultSize": "50m"}
+    conf["spark.driver.bindAddress"] = conf["spark.driver.host"] = "127.0.0.1"
+    conf["spark.sql.shuffle.partitions"] = "2"
+    conf["spark.driver.extraJavaOptions"] = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+    engine = SparkEngine(scratch=tempfile.mkdtemp(), master="local[2]", conf=conf)
+    atexit.register(shutil.rmtree, engine.scratch, ignore_errors=True)
+    atexit.register(engine.close)
+    return engine
+
+
+@contextmanager
+def spark_session(rows: pa.Table, threads: int = 2) -> Iterator[SparkStepSession]:
+    """The same in Spark, which has its own number of `threads`."""
+    with tempfile.TemporaryDirectory() as folder, spark_here().session() as session:
+        session.read_files("survivors", written(rows, folder))
+        yield session
+
+
+SESSIONS = {"duckdb": duckdb_session, "spark": spark_session}
+
+OPENED = [
+    pytest.param(name, marks=[pytest.mark.slow, pytest.mark.spark] if name == "spark" else [])
+    for name in SESSIONS
+]
+"""Names of them, for tests that run on each."""
 
 
 def verdicts(session: Any) -> list[dict[str, Any]]:

@@ -15,12 +15,12 @@ from curation.relational.hamming import (
     near_matches,
     near_pairs,
 )
-from tests.relational.sessions import SESSIONS
+from tests.relational.sessions import OPENED, SESSIONS
 
 HASHES = st.integers(-(1 << 63), (1 << 63) - 1)
 
 
-@pytest.fixture(params=sorted(SESSIONS))
+@pytest.fixture(params=OPENED)
 def session(request):
     rows = pa.table({"shard": pa.array([], pa.int32())})
     with SESSIONS[request.param](rows) as session:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from curation.relational import near_dedup
 from curation.relational.near_dedup import NearDedup
 from tests.relational.sessions import (
+    OPENED,
     SESSIONS,
     best_first,
     dropped,
@@ -163,7 +164,7 @@ def test_copies_of_a_hash_that_goes_name_what_stays(decide):
     ]
 
 
-@pytest.mark.parametrize("opened", sorted(SESSIONS))
+@pytest.mark.parametrize("opened", OPENED)
 def test_samples_without_a_hash_are_not_compared_and_are_counted(opened):
     rows = [sample(n, None) for n in range(5)] + [sample(5, 1)]
     step = NearDedup(name="near")

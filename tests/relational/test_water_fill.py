@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from curation.core.draw import order_keys
 from curation.relational.water_fill import WaterFill
-from tests.relational.sessions import SESSIONS, best_first, dropped, survivors, verdicts
+from tests.relational.sessions import OPENED, SESSIONS, best_first, dropped, survivors, verdicts
 
 
 def key_order(value):
@@ -102,7 +102,7 @@ def test_no_more_than_there_is(decide):
         assert decide(WaterFill(name="w", target=target, levels=("cluster", "domain")), rows) == []
 
 
-@pytest.mark.parametrize("opened", sorted(SESSIONS))
+@pytest.mark.parametrize("opened", OPENED)
 def test_keys_may_be_numbers(opened):
     """They keep their own order: of equally large groups 10 comes after 9."""
     rows = [row | {"cluster": n % 12} for n, row in enumerate(corpus(8, 600))]
@@ -169,7 +169,7 @@ def test_does_not_depend_on_row_order_or_threads(decide, keep_best):
     assert said[0] == said[1] == said[2] != []
 
 
-@pytest.mark.parametrize("opened", sorted(SESSIONS))
+@pytest.mark.parametrize("opened", OPENED)
 def test_keeps_the_allotments_and_says_what_is_lacking(opened):
     rows = [
         {"shard": 0, "row": n, "uid": f"{n:032x}", "cluster": [None, "a", "b"][min(n, 2)]}

@@ -249,7 +249,7 @@ class Computer:
             texts[slots.rows] = text[: len(slots.rows)]
             for row, error in zip(slots.rows, slots.errors, strict=True):
                 errors[row] = error
-        seen = ~skipped & np.array([error is None for error in errors])
+        seen = ~skipped & np.array([error is None for error in errors], bool)
         read = seen & captioned
         finite_image = np.isfinite(images).all(axis=1)
         finite_text = np.isfinite(texts).all(axis=1)
@@ -300,7 +300,7 @@ def _packed(
         ids = slots.tokens.numpy().astype("<i8")
         for slot, (row, error) in enumerate(zip(slots.rows, slots.errors, strict=True)):
             errors[row - start] = error
-            pixels[row - start] = slots.pixels[slot].data if error is None else None
+            pixels[row - start] = slots.pixels[slot].tobytes() if error is None else None
             tokens[row - start] = ids[slot].tobytes()
     columns = [skipped, captioned, errors, pixels, tokens]
     arrays = [pa.array(given, f.type) for given, f in zip(columns, PIECE, strict=True)]

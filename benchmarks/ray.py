@@ -1,0 +1,64 @@
+"""`clip` through Ray on two cores against the embedded engine with two workers."""
+
+import shutil
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks.figure import REALDATA, Figure
+from curation.core.progress import SILENT
+from curation.engines.local import LocalEngine
+from curation.engines.ray import RayEngine
+from curation.io.corpus import Corpus
+from curation.io.sources import SourceOptions
+from curation.operators.vision_language.clip import Clip
+from curation.pipeline.ingest import IngestRequest, ingest
+from curation.pipeline.measure import layers_of, measure
+
+_WORKERS = 2
+_COPIES = 4
+"""Of the real pairs, so that what starts once does not decide."""
+_SHARD = 128
+_ROUNDS = 2
+
+
+def figures() -> list[Figure]:
+    """Pairs a second of ViT-B/32 with random weights; what starts Ray is not counted."""
+    operator = Clip(model="ViT-B-32", floor="", batch_size=32, device="cpu")
+    with tempfile.TemporaryDirectory() as folder:
+        with LocalEngine(workers=_WORKERS) as engine:
+            corpus = _corpus(Path(folder), engine)
+            local = min(_seconds(corpus, operator, engine) for _ in range(_ROUNDS))
+        with RayEngine(scratch=f"{folder}/scratch", cores=_WORKERS) as engine:
+            list(engine.map(abs, range(_WORKERS)))
+            ray = min(_seconds(corpus, operator, engine) for _ in range(_ROUNDS))
+        samples = corpus.samples
+    return [
+        Figure(
+            "clip, ViT-B/32 with random weights, on Ray with 2 CPU workers against the embedded "
+            "engine with 2 workers",
+            f"{local / ray:.2f}x ({samples / ray:.1f} against {samples / local:.1f} pairs/s)",
+            "0.8x",
+            local / ray >= 0.8,
+        )
+    ]
+
+
+def _corpus(folder: Path, engine: LocalEngine) -> Corpus:
+    """Copies of the real pairs, ingested."""
+    source = folder / "source"
+    source.mkdir()
+    for image in sorted((REALDATA / "pairs" / "images").glob("*.jpg")):
+        for copy in range(_COPIES):
+            shutil.copy(image, source / f"{image.stem}-{copy}.jpg")
+            (source / f"{image.stem}-{copy}.txt").write_text(f"a photograph called {image.stem}")
+    request = IngestRequest(source=str(source), options=SourceOptions(shard_samples=_SHARD))
+    return ingest(request, str(folder / "corpus"), engine, SILENT)
+
+
+def _seconds(corpus: Corpus, operator: Clip, engine: LocalEngine | RayEngine) -> float:
+    """Of measuring the corpus, from starting the operator's processes to the last layer."""
+    corpus.store.remove(layers_of((operator,), corpus.shards_sha256)[operator.name].folder)
+    start = time.perf_counter()
+    measure(corpus, (operator,), engine, SILENT)
+    return time.perf_counter() - start

@@ -1,0 +1,1 @@
+"""Pretraining from exports: plan, loader and loop."""

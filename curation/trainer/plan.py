@@ -1,0 +1,439 @@
+"""The plan of a training: which samples share a pack and which packs share a step, on disk.
+
+    PLAN/token_count-<fingerprint>/...   lengths, kept for other plans
+    PLAN/steps/000000.parquet            a row a packed sample, sorted by step, pack, slot
+    PLAN/plan.json                       written last
+
+A pure function of the exports' indexes, shares, seed, sequence length, tokenizer and vision
+settings: neither the number of ranks nor of workers is part of it.
+"""
+
+import dataclasses
+import json
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+
+from curation.core.engine import Engine
+from curation.core.errors import CorpusError, UsageError
+from curation.core.fingerprint import digest, plain
+from curation.core.progress import SILENT, Progress
+from curation.engines.local import LocalEngine
+from curation.io.store import Store
+from curation.io.tables import encode_table, read_table
+from curation.models.glm4v.processor import Processor
+from curation.models.glm4v.tokenizer import Tokenizer
+from curation.models.glm4v.vision_input import VisionSettings
+from curation.trainer.mixture import (
+    DRAWN,
+    CorpusShare,
+    DrawShard,
+    EffectiveShare,
+    UsableShard,
+    share_lines,
+    shares_of,
+)
+from curation.trainer.packing import (
+    ITEM,
+    Balance,
+    CostWeights,
+    Items,
+    Packer,
+    Packing,
+    group_steps,
+)
+from curation.trainer.token_count import Export, count_tokens, named_apart, open_export
+
+PLAN_FILE = "plan.json"
+PLAN_VERSION = 1
+"""Raised when the same settings would give another plan."""
+
+_BLOCK_PACKS = 65_536
+_BLOCK_STEPS = 64
+"""Packs are sorted by cost within a block of at most so many packs and steps."""
+_LEAST_WINDOW = 8
+"""Packs; fewer cannot be filled."""
+
+_PACKED_ITEM = ("corpus", "shard", "row", "first", "stop", "tokens", "supervised", "offset", "size")
+PACKED = pa.schema(
+    [
+        ("step", pa.int32()),
+        ("pack", pa.int32()),
+        *((name, pa.from_numpy_dtype(ITEM[name])) for name in _PACKED_ITEM),
+    ]
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanSettings:
+    """What decides a plan beside the corpora, the tokenizer and the vision settings."""
+
+    seq_len: int
+    """Tokens of a pack: 8,192 in stage 1, 32,768 in stage 2."""
+    global_batch: int
+    """Packs of a step over all ranks."""
+    steps: int | None = None
+    """Length of the training; null reads the corpora `epochs` times."""
+    epochs: float = 1.0
+    """Without `steps`: passes until the first corpus has been read so often at its share."""
+    seed: int = 0
+    weights: CostWeights = field(default_factory=CostWeights)
+    full: float = 0.998
+    """Share of a pack that must be filled, as long as samples to fill it are at hand."""
+    window: int = 128
+    """Packs' worth of samples that are packed together."""
+
+    def __post_init__(self) -> None:
+        if self.seq_len < 16 or self.global_batch < 1 or self.window < 1:
+            raise ValueError("seq_len must be at least 16, global_batch and window at least 1")
+        if self.steps is not None and self.steps < 1:
+            raise ValueError(f"steps must be at least 1, got {self.steps}")
+        if not (math.isfinite(self.epochs) and self.epochs > 0 and 0 < self.full <= 1):
+            raise ValueError("epochs must be above 0, full in (0, 1]")
+
+    @property
+    def block_steps(self) -> int:
+        """Steps that are grouped together, and lie in one file."""
+        return max(1, min(_BLOCK_STEPS, _BLOCK_PACKS // self.global_batch))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedCorpus:
+    """A corpus of a plan, as the loader finds its bytes."""
+
+    name: str
+    url: str
+    family: str
+    tars: list[str]
+    """Tar files by shard number."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A finished plan."""
+
+    url: str
+    """Folder that it lies in."""
+    plan_hash: str
+    steps: int
+    settings: PlanSettings
+    processor: Processor
+    corpora: list[PlannedCorpus]
+    shares: list[EffectiveShare]
+    fill: float
+    """Share of all packs' tokens that are not padding."""
+    balance_before: float
+    """Work of the slowest rank over the mean, packs in packing order, one a rank."""
+    balance_after: float
+    """The same with packs of similar cost in one step."""
+    cost: float
+    """Predicted FLOPs of the whole training."""
+
+    @property
+    def seq_len(self) -> int:
+        return self.settings.seq_len
+
+    @property
+    def global_batch(self) -> int:
+        return self.settings.global_batch
+
+    @property
+    def store(self) -> Store:
+        return Store(self.url)
+
+    def lines(self) -> list[str]:
+        """What `--plan-only` prints: size, fill, balance, mixture."""
+        tokens = self.steps * self.global_batch * self.seq_len
+        return [
+            f"plan {self.plan_hash}: {self.steps:,} steps of {self.global_batch:,} packs of "
+            f"{self.seq_len:,} tokens, {tokens:,} in all; {self.cost:.3g} FLOPs",
+            f"fill {self.fill:.4f}; work of the slowest rank over the mean "
+            f"{self.balance_before:.3f} before grouping, {self.balance_after:.3f} after",
+            *share_lines(self.shares),
+        ]
+
+    def packs(self, start: int = 0) -> Iterator[tuple[int, list[pa.Table]]]:
+        """Steps from `start` on: (step, its packs as PACKED rows). One file is held at a time."""
+        size = self.settings.block_steps
+        for block in range(start // size, -(-self.steps // size)):
+            table = read_table(self.store, steps_path(block)).combine_chunks()
+            steps = table["step"].to_numpy()
+            for step in range(max(start, block * size), min(self.steps, (block + 1) * size)):
+                low, high = np.searchsorted(steps, [step, step + 1]).tolist()
+                rows = table.slice(low, high - low)
+                borders = np.searchsorted(
+                    rows["pack"].to_numpy(), np.arange(self.global_batch + 1)
+                ).tolist()
+                yield (
+                    step,
+                    [
+                        rows.slice(borders[n], borders[n + 1] - borders[n])
+                        for n in range(self.global_batch)
+                    ],
+                )
+
+
+def steps_path(block: int) -> str:
+    return f"steps/{block:06d}.parquet"
+
+
+def make_plan(
+    corpora: Sequence[CorpusShare],
+    out: str,
+    settings: PlanSettings,
+    processor: Processor,
+    engine: Engine | None = None,
+    progress: Progress = SILENT,
+) -> Plan:
+    """Plans a training into the folder `out`; an equal plan that is there already stays.
+
+    Raises UsageError for shares that mean nothing, CorpusError for what is no export, and where
+    the corpora do not fill a single step.
+    """
+    if not corpora:
+        raise UsageError("no corpus: name at least one export to train on")
+    exports = named_apart([open_export(corpus.url) for corpus in corpora])
+    identity = {
+        "version": PLAN_VERSION,
+        "corpora": [
+            {**export.identity, "share": corpus.share}
+            for export, corpus in zip(exports, corpora, strict=True)
+        ],
+        "processor": processor.identity(),
+        "settings": plain(settings),
+    }
+    store, plan_hash = Store(out), digest(identity)
+    if store.exists(PLAN_FILE):
+        there = open_plan(out)
+        if there.plan_hash == plan_hash:
+            planned = [_planned(export) for export in exports]  # which may have moved since
+            return dataclasses.replace(there, corpora=planned, processor=processor)
+        store.remove(PLAN_FILE)
+    store.remove("steps")
+    engine = engine or LocalEngine(workers=0)
+    plan = _Planning(store, exports, corpora, settings, processor, engine, progress).make()
+    plan = dataclasses.replace(plan, plan_hash=plan_hash)
+    store.write(PLAN_FILE, (json.dumps(dataclasses.asdict(plan), indent=1) + "\n").encode())
+    return plan
+
+
+def open_plan(url: str) -> Plan:
+    """The plan in a folder. Raises CorpusError where there is none, or a damaged one."""
+    store = Store(url)
+    try:
+        loaded = json.loads(store.read(PLAN_FILE))
+        weights = CostWeights(**loaded["settings"].pop("weights"))
+        loaded["settings"] = PlanSettings(**loaded["settings"], weights=weights)
+        tokenizer = Tokenizer(loaded["processor"]["tokenizer"]["folder"])
+        vision = VisionSettings(**loaded["processor"]["vision"])
+        loaded["processor"] = Processor(tokenizer, vision)
+        loaded["corpora"] = [PlannedCorpus(**corpus) for corpus in loaded["corpora"]]
+        loaded["shares"] = [EffectiveShare(**share) for share in loaded["shares"]]
+        return Plan(**{**loaded, "url": url})
+    except (ValueError, KeyError, TypeError) as error:
+        raise CorpusError(
+            f"{store.path(PLAN_FILE)}: damaged; delete the file and plan again ({error})"
+        ) from error
+
+
+def _planned(export: Export) -> PlannedCorpus:
+    tars = [part.path for part in sorted(export.parts, key=lambda part: part.shard)]
+    return PlannedCorpus(
+        name=export.name, url=export.store.url, family=export.manifest.family, tars=tars
+    )
+
+
+@dataclass
+class _Planning:
+    """One plan in the making."""
+
+    store: Store
+    exports: list[Export]
+    corpora: Sequence[CorpusShare]
+    settings: PlanSettings
+    processor: Processor
+    engine: Engine
+    progress: Progress
+
+    def make(self) -> Plan:
+        with self.engine.folder() as folder:
+            scratch = Store(folder)
+            files, shares = self._usable(scratch)
+            wanted = self._tokens(shares)
+            writer = _StepWriter(self.store, self.settings)
+            with self.progress.track("pack", wanted, "tokens") as tracker:
+                for pack in self._packed(scratch, files, shares, wanted):
+                    tracker.advance(int(pack["tokens"].sum()))
+                    if writer.add(pack):
+                        break
+            writer.close()
+        if not writer.steps:
+            raise CorpusError(
+                f"the corpora fill {writer.packs} packs of {self.settings.seq_len:,} tokens, fewer "
+                f"than one step of {self.settings.global_batch:,}: add data, or lower the batch, "
+                "the sequence length, or give a number of steps"
+            )
+        for number, share in enumerate(shares):
+            share.samples = writer.counted["samples", number]
+            share.tokens = writer.counted["tokens", number]
+            share.supervised = writer.counted["supervised", number]
+        self.store.settle("steps")
+        held = writer.steps * self.settings.global_batch * self.settings.seq_len
+        return Plan(
+            url=self.store.url,
+            plan_hash="",
+            steps=writer.steps,
+            settings=self.settings,
+            processor=self.processor,
+            corpora=[_planned(export) for export in self.exports],
+            shares=shares,
+            fill=sum(share.tokens for share in shares) / held,
+            balance_before=writer.before.ratio,
+            balance_after=writer.after.ratio,
+            cost=writer.cost,
+        )
+
+    def _usable(self, scratch: Store) -> tuple[list[list[str]], list[EffectiveShare]]:
+        """Item files of each corpus, and its share with what one pass over it holds."""
+        files: list[list[str]] = []
+        shares = []
+        for number, export in enumerate(self.exports):
+            counted = count_tokens(export, self.processor, self.store, self.engine, self.progress)
+            names = list(counted)
+            task = UsableShard(self.store, scratch, number, self.settings.seq_len)
+            share = EffectiveShare(name=export.name, family=export.manifest.family, share=0.0)
+            left_out: Counter[str] = Counter()
+            for samples, tokens, left in self.engine.map(task, names):
+                share.samples_usable += samples
+                share.tokens_usable += tokens
+                left_out.update(left)
+            share.left_out = dict(sorted(left_out.items()))
+            if not share.tokens_usable:
+                raise CorpusError(
+                    f"{export.store.path('')}: no sample fits into {self.settings.seq_len:,} "
+                    f"tokens ({share.left_out or 'it is empty'}); leave it out"
+                )
+            files.append([task.path(name) for name in names])
+            shares.append(share)
+        given = shares_of(self.corpora, [share.tokens_usable for share in shares])
+        for share, part in zip(shares, given, strict=True):
+            share.share = part
+        return files, shares
+
+    def _tokens(self, shares: list[EffectiveShare]) -> int:
+        """Tokens from time 0 to 1."""
+        settings = self.settings
+        if settings.steps is not None:
+            return settings.steps * settings.global_batch * settings.seq_len
+        return int(settings.epochs * min(s.tokens_usable / s.share for s in shares))
+
+    def _packed(
+        self, scratch: Store, files: list[list[str]], shares: list[EffectiveShare], wanted: int
+    ) -> Iterator[Items]:
+        """Packs in stream order: without end where steps are counted, else of the time 0 to 1."""
+        settings = self.settings
+        # Within a window, samples of one length come together: half a pass over the corpus that is
+        # repeated most keeps repeats of one sample apart.
+        turn = min(share.tokens_usable / share.share for share in shares) / settings.seq_len
+        window = min(settings.window, max(_LEAST_WINDOW, int(turn / 2)))
+        packing = Packing(seq_len=settings.seq_len, window=window, full=settings.full)
+        packer = Packer(packing, settings.steps and settings.steps * settings.global_batch)
+        start, turn = 0.0, 0
+        while True:
+            # Steps end the stream; packs leave later than samples enter, so it runs past time 1.
+            stop = 1.0 + (0.25 * turn + 0.02 if self.settings.steps is not None else 0.0)
+            for items in self._drawn(scratch, files, shares, wanted, (start, stop)):
+                yield from packer.add(items)
+            if self.settings.steps is None:
+                yield from packer.close()
+                return
+            start, turn = stop, turn + 1
+
+    def _drawn(
+        self,
+        scratch: Store,
+        files: list[list[str]],
+        shares: list[EffectiveShare],
+        wanted: int,
+        times: tuple[float, float],
+    ) -> Iterator[Items]:
+        """Items in the order of their times, sorted on disk."""
+        with self.engine.folder() as folder:
+            into = Store(folder)
+            drawn: list[str] = []
+            for share, names in zip(shares, files, strict=True):
+                epochs = share.share * wanted / share.tokens_usable
+                seed = self.settings.seed
+                draw = DrawShard(scratch, into, share.name, epochs, seed, *times)
+                drawn += self.engine.map(draw, names)
+            with self.engine.session() as session:
+                session.read_files("drawn", [f"{folder}/{path}" for path in sorted(drawn)])
+                columns = ", ".join(f'"{name}"' for name in DRAWN.names)
+                for batch in session.stream(
+                    f"SELECT {columns} FROM drawn ORDER BY time, corpus, shard, row, first"
+                ):
+                    items = np.zeros(len(batch), ITEM)
+                    for name in ITEM.names or ():
+                        items[name] = batch[name].to_numpy()
+                    yield items
+
+
+class _StepWriter:
+    """Groups packs into steps, a block at a time, and files them."""
+
+    def __init__(self, store: Store, settings: PlanSettings) -> None:
+        self._store, self._settings = store, settings
+        self._waiting: list[Items] = []
+        self._block = 0
+        self.steps = self.packs = 0
+        self.before, self.after = Balance(), Balance()
+        self.cost = 0.0
+        self.counted: Counter[tuple[str, int]] = Counter()
+        """Samples, tokens and supervised tokens, by corpus."""
+
+    def add(self, pack: Items) -> bool:
+        """Takes a pack; says whether there are enough."""
+        self._waiting.append(pack)
+        self.packs += 1
+        if len(self._waiting) == self._settings.block_steps * self._settings.global_batch:
+            self._flush()
+        wanted = self._settings.steps
+        return wanted is not None and self.packs == wanted * self._settings.global_batch
+
+    def close(self) -> None:
+        """Files what is left of whole steps."""
+        batch = self._settings.global_batch
+        del self._waiting[len(self._waiting) // batch * batch :]
+        if self._waiting:
+            self._flush()
+
+    def _flush(self) -> None:
+        settings, batch = self._settings, self._settings.global_batch
+        grouped, costs = group_steps(
+            self._waiting, settings.weights, batch, seed=settings.seed, block=self._block
+        )
+        self.before.add(costs, batch)
+        self.after.add(grouped.costs, batch)
+        self.cost += float(costs.sum())
+        packs = [pack for step in grouped.steps for pack in step]
+        numbers = np.repeat(np.arange(len(packs)), [len(pack) for pack in packs])
+        items = np.concatenate(packs)
+        for corpus in np.unique(items["corpus"]).tolist():
+            of = items[items["corpus"] == corpus]
+            self.counted["samples", corpus] += len(of)
+            for name in ("tokens", "supervised"):
+                self.counted[name, corpus] += int(of[name].sum(dtype=np.int64))
+        columns = [
+            pa.array((self.steps + numbers // batch).astype(np.int32)),
+            pa.array((numbers % batch).astype(np.int32)),
+            *(pa.array(items[name]) for name in _PACKED_ITEM),
+        ]
+        table = pa.Table.from_arrays(columns, schema=PACKED)
+        self._store.write(steps_path(self._block), encode_table(table, PACKED, {}))
+        self.steps += len(grouped.steps)
+        self._block += 1
+        self._waiting = []

@@ -1,0 +1,334 @@
+"""A training from its first to its last step: plan, weights, loop, model.
+
+    OUT/run.json       what was asked for; a run goes on with that only
+    OUT/plan/          packs of every step (curation.trainer.plan)
+    OUT/checkpoints/   to go on from (curation.trainer.state)
+    OUT/metrics.jsonl, spikes.jsonl, tensorboard/, quarantine.jsonl
+    OUT/model/         the finished model, in Hugging Face's format
+
+Under torchrun every process calls `train`. Inside Ray Train, call it in the loop of each worker:
+the process group that Ray made is used (that was not run in this repository's tests).
+"""
+
+import json
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from curation.core.errors import CurationError, RunError, UsageError
+from curation.core.progress import SILENT, Progress
+from curation.engines.local import LocalEngine
+from curation.io.store import Store
+from curation.models.glm4v.batch import PackedBatch
+from curation.models.glm4v.checkpoint import read_config
+from curation.models.glm4v.config import CONFIGS, Glm4vConfig
+from curation.models.glm4v.flops import pack_flops
+from curation.models.glm4v.processor import Processor
+from curation.models.glm4v.tokenizer import TOKENIZER_FILE, Tokenizer, demo_tokenizer
+from curation.trainer.balance_bias import ExpertBalance
+from curation.trainer.distributed import World, check_world, joined, world_here
+from curation.trainer.loader import Loader, resume_step
+from curation.trainer.loop import Loop, Work
+from curation.trainer.metrics import QUARANTINE, MetricsLog, StepRecord, Watcher
+from curation.trainer.mixture import CorpusShare
+from curation.trainer.optim import adamw
+from curation.trainer.plan import Plan, PlanSettings, make_plan, open_plan
+from curation.trainer.recipe import TrainRecipe, check_same
+from curation.trainer.state import Checkpoints
+from curation.trainer.token_count import open_export
+from curation.trainer.weights import built, save_model
+
+RECORD = "run.json"
+MODEL = "model"
+_SHIPPED = ("tiny", "tiny-moe", "demo")
+"""Configs that the tokenizer that ships is for."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """What is asked for."""
+
+    recipe: TrainRecipe
+    corpora: tuple[CorpusShare, ...]
+    out: str
+    init: str = ""
+    """A finished run of ours or a Hugging Face folder; empty begins with new weights."""
+    tokenizer: str = ""
+    """Folder; empty takes that of `init`, else the one that ships for small models."""
+    device: str = "cpu"
+    workers: int = 0
+    """Processes that decode, for each that trains."""
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.out)
+
+
+class _Nobody:
+    def step(self, record: StepRecord) -> None: ...
+
+    def say(self, line: str) -> None: ...
+
+
+def plan_only(training: Training, progress: Progress = SILENT) -> list[str]:
+    """Plans and says fill, mixture, steps and cost. Raises what `train` raises before its start."""
+    _, processor = _model_of(training)
+    check_world(training.recipe.global_batch, world_here())
+    return _planned(training, processor, progress).lines()
+
+
+def train(training: Training, watcher: Watcher | None = None, progress: Progress = SILENT) -> None:
+    """Trains, or goes on where the same training was stopped; a finished one is left as it is.
+
+    Raises UsageError for what means nothing (an unknown config, a video corpus in stage 1, another
+    plan than the run in `out` began with), CorpusError for corpora that cannot be read, RunError
+    for a run that cannot go on.
+    """
+    watcher = watcher or _Nobody()
+    config, processor = _model_of(training)
+    check_world(training.recipe.global_batch, world_here())
+    with joined(training.device) as world:
+        if _led(world, lambda: _is_finished(training, processor, progress)):
+            watcher.say(f"{training.folder / MODEL}: the run is finished already")
+            return
+        plan = open_plan(f"{training.out}/plan")
+        if world.leads:
+            for line in plan.lines():
+                watcher.say(line)
+        _run(training, plan, config, world, watcher)
+
+
+def _run(
+    training: Training, plan: Plan, config: Glm4vConfig, world: World, watcher: Watcher
+) -> None:
+    recipe, folder = training.recipe, training.folder
+    weights = _origin(training)
+    model, learner = built(config, recipe, world, weights)
+    learner.train()
+    optimiser = adamw(
+        learner,
+        rate=recipe.learning_rate,
+        decay=recipe.weight_decay,
+        betas=recipe.betas,
+        eps=recipe.eps,
+    )
+    loop = Loop(
+        recipe=recipe,
+        world=world,
+        learner=learner,
+        optimiser=optimiser,
+        balance=ExpertBalance(
+            model.routers(), rate=recipe.balance_rate, weight=recipe.balance_loss
+        ),
+        work=_work(config, recipe),
+        plan_hash=plan.plan_hash,
+    )
+    checkpoints = Checkpoints(folder / "checkpoints", world, recipe.keep_checkpoints)
+    start = checkpoints.latest() or 0
+    if start:
+        state = checkpoints.load(start, learner, optimiser)
+        start = resume_step(plan, state["loader"])
+        loop.resume(state)
+        watcher.say(f"goes on from step {start:,}")
+    with ExitStack() as stack:
+        log = stack.enter_context(MetricsLog(folder, start)) if world.leads else None
+        world.wait()  # files of the run are cut back before anybody adds to them
+        loader = stack.enter_context(
+            Loader(
+                plan,
+                rank=world.rank,
+                world=world.size,
+                workers=training.workers,
+                start_step=start,
+                quarantine=str(folder / QUARANTINE),
+                max_failure_rate=recipe.most_unreadable,
+            )
+        )
+        loop.run(loader, checkpoints, log, watcher)
+    checkpoints.close()
+    save_model(learner, config, plan.processor, world, folder / MODEL)
+    watcher.say(f"{folder / MODEL}: trained {recipe.steps:,} steps; try it with `curate sample`")
+
+
+def _is_finished(training: Training, processor: Processor, progress: Progress) -> bool:
+    """Plans, and compares with what the run began with; says whether its model is there."""
+    path = training.folder / RECORD
+    record = {"init": training.init.rstrip("/"), "recipe": training.recipe.told()}
+    found = read_record(training.folder) if path.exists() else None
+    if found is None and (training.folder / "checkpoints").exists():
+        raise RunError(f"{path}: missing from a run that began; name another --out")
+    if found is not None:  # before a plan is made over the one that is there
+        check_same({key: found.get(key) for key in record}, record, training.out)
+    plan = _planned(training, processor, progress)
+    if found is not None:
+        check_same({"plan": found.get("plan")}, {"plan": plan.plan_hash}, training.out)
+    corpora = [
+        {"url": str(corpus.url), "share": share.share, "family": corpus.family}
+        for corpus, share in zip(plan.corpora, plan.shares, strict=True)
+    ]
+    text = json.dumps({"plan": plan.plan_hash, **record, "corpora": corpora}, indent=1) + "\n"
+    Store(training.out).write(RECORD, text.encode())
+    return (training.folder / MODEL / "config.json").exists()
+
+
+def _planned(training: Training, processor: Processor, progress: Progress) -> Plan:
+    recipe = training.recipe
+    corpora = mixture(training)
+    for corpus in corpora:
+        family = open_export(corpus.url).manifest.family
+        if family not in recipe.families:
+            raise UsageError(
+                f"{corpus.url}: a {family} corpus; stage {recipe.stage} reads "
+                f"{', '.join(recipe.families)}; leave it to stage 2"
+            )
+    settings = PlanSettings(
+        seq_len=recipe.sequence_length,
+        global_batch=recipe.global_batch,
+        steps=recipe.steps,
+        seed=recipe.seed,
+    )
+    engine = LocalEngine(workers=training.workers)
+    try:
+        return make_plan(corpora, f"{training.out}/plan", settings, processor, engine, progress)
+    finally:
+        engine.close()
+
+
+def mixture(training: Training) -> list[CorpusShare]:
+    """The corpora that are named, and those of the run before as replay.
+
+    A corpus that is named again keeps the share that it is named with. Corpora named without a
+    share count alike where there is something to replay.
+    """
+    named = list(training.corpora)
+    if not named:
+        raise UsageError("no corpus: name at least one export, as --corpus run1/export:1")
+    replay = training.recipe.replay
+    record = Path(training.init) / RECORD if training.init else None
+    if not replay or record is None or not record.exists():
+        return named
+    urls = {_located(corpus.url) for corpus in named}
+    before = [
+        CorpusShare(url=corpus["url"], share=corpus["share"])
+        for corpus in read_record(Path(training.init))["corpora"]
+        if _located(corpus["url"]) not in urls
+    ]
+    if not before:
+        return named
+    return [*_scaled(named, 1 - replay), *_scaled(before, replay)]
+
+
+def _scaled(corpora: list[CorpusShare], whole: float) -> list[CorpusShare]:
+    shares = [1.0 if corpus.share is None else corpus.share for corpus in corpora]
+    return [
+        replace(corpus, share=whole * share / sum(shares))
+        for corpus, share in zip(corpora, shares, strict=True)
+    ]
+
+
+def _located(url: str) -> str:
+    return url.rstrip("/") if "://" in url else str(Path(url).resolve())
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """What a run began with. Raises RunError for a damaged record."""
+    try:
+        found: dict[str, Any] = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        if not isinstance(found.get("corpora"), list):
+            raise ValueError("no corpora")
+    except (OSError, ValueError) as error:
+        raise RunError(f"{folder / RECORD}: damaged ({error}); begin in another --out") from error
+    return found
+
+
+def model_folder(path: str) -> Path:
+    """The Hugging Face folder of a finished run, or the folder itself. Raises UsageError."""
+    folder = Path(path)
+    if (folder / RECORD).exists():
+        if not (folder / MODEL / "config.json").exists():
+            raise UsageError(f"{path}: a run that is not finished; run it to its last step first")
+        return folder / MODEL
+    if not (folder / "config.json").exists():
+        raise UsageError(f"{path}: neither a finished run nor a Hugging Face folder (config.json)")
+    return folder
+
+
+def _origin(training: Training) -> Path | None:
+    """Where the weights come from. Raises UsageError where stage 2 has nothing to begin with."""
+    if training.init:
+        return model_folder(training.init)
+    if training.recipe.stage == 2:
+        raise UsageError(
+            "--stage 2 begins with trained weights: --init the --out of stage 1, or a Hugging Face "
+            "folder"
+        )
+    return None
+
+
+def _model_of(training: Training) -> tuple[Glm4vConfig, Processor]:
+    """Shape of the model and how samples are laid out for it. Raises UsageError."""
+    name, origin = training.recipe.config, _origin(training)
+    if training.tokenizer:
+        tokenizer = Tokenizer(training.tokenizer)
+    elif origin is not None and (origin / TOKENIZER_FILE).exists():
+        tokenizer = Tokenizer(str(origin))
+    elif name in _SHIPPED:
+        tokenizer = demo_tokenizer()
+    else:
+        raise UsageError(
+            f"--config {name}: needs GLM's tokenizer; name a folder with its tokenizer.json by "
+            "--tokenizer, or --init a checkpoint that has one"
+        )
+    processor = Processor(tokenizer, training.recipe.vision)
+    shape = CONFIGS[name]().for_tokenizer(tokenizer.special, tokenizer.vocabulary)
+    if origin is None:
+        return shape, processor
+    return _checked(read_config(origin), shape, training), processor
+
+
+def _checked(found: Glm4vConfig, shape: Glm4vConfig, training: Training) -> Glm4vConfig:
+    """A checkpoint's own config, its token ids by the tokenizer that is read with."""
+    sizes = [
+        (config.text.num_hidden_layers, config.text.hidden_size, config.text.moe is None)
+        for config in (found, shape)
+    ]
+    if sizes[0] != sizes[1]:
+        raise UsageError(
+            f"{training.init}: has {sizes[0][0]} layers of width {sizes[0][1]}, not those of "
+            f"--config {training.recipe.config}; name the --config that it was trained with"
+        )
+    if found.text.vocab_size < shape.text.vocab_size:
+        raise UsageError(
+            f"{training.init}: has {found.text.vocab_size:,} words, fewer than the tokenizer's; "
+            "name the tokenizer that it was trained with by --tokenizer"
+        )
+    return replace(found, tokens=shape.tokens)
+
+
+def _work(config: Glm4vConfig, recipe: TrainRecipe) -> Callable[[PackedBatch], Work]:
+    """Operations of a pack; with `recompute` the blocks' forward passes are made twice."""
+
+    def of(pack: PackedBatch) -> Work:
+        counted = pack_flops(config, pack)
+        return Work(counted.model, counted.hardware(recompute=recipe.recompute))
+
+    return of
+
+
+def _led(world: World, act: Callable[[], T]) -> T:
+    """What the leading process finds, on every process; a fault of the user's is raised on all."""
+    found: Any = None
+    if world.leads:
+        try:
+            found = act()
+        except CurationError as error:
+            world.told(error)
+            raise
+    found = world.told(found)
+    if isinstance(found, CurationError):
+        raise found
+    return found  # type: ignore[no-any-return]

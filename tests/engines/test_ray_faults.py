@@ -1,0 +1,180 @@
+"""A real Ray cluster, and what is killed while a job runs: the corpus is the undisturbed one."""
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from curation.core.progress import SILENT
+from curation.engines.local import LocalEngine
+from curation.io.corpus import open_corpus
+from curation.io.sources import SourceOptions
+from curation.pipeline.ingest import IngestRequest
+from curation.pipeline.run import run
+from tests.engines.halves import halved_recipe
+from tests.engines.ray_cluster import ray_cluster, wait_for
+from tests.engines.ray_job import LIMITS, SHARD_SAMPLES
+from tests.pipeline.corpora import tree, write_pairs
+
+pytestmark = pytest.mark.slow
+
+JOB = str(Path(__file__).with_name("ray_job.py"))
+PAUSE = 1.0
+"""Seconds that a piece of five rows takes the model, so that there is time to kill something."""
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with ray_cluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory) -> Path:
+    return write_pairs(tmp_path_factory.mktemp("pairs") / "source", 80)
+
+
+@pytest.fixture(scope="module")
+def local(source, tmp_path_factory):
+    """The undisturbed corpus and export of the embedded engine, made once for each operator."""
+    made: dict[str, dict[str, str]] = {}
+
+    def of(how: str = "") -> dict[str, str]:
+        if how not in made:
+            out = tmp_path_factory.mktemp("local") / "out"
+            request = IngestRequest(
+                source=str(source), options=SourceOptions(shard_samples=SHARD_SAMPLES)
+            )
+            with LocalEngine(workers=1, memory="500MB", limits=LIMITS) as engine:
+                run(halved_recipe(how), request, str(out), engine, SILENT)
+            made[how] = tree(out)
+        return made[how]
+
+    return of
+
+
+class Job:
+    """A submitted job, and what it has done so far."""
+
+    def __init__(self, cluster, source: Path, out: Path, how: str = "", half: str = "compute"):
+        self.out, self._cluster = out, cluster
+        self._arguments = (str(source), str(out), how, half, "0" if how else str(PAUSE))
+        self._process = cluster.submit(JOB, *self._arguments)
+
+    def running(self) -> bool:
+        return self._process.poll() is None
+
+    def layers(self, operator: str) -> list[Path]:
+        return list(self.out.glob(f"corpus/layers/{operator}-*/0*.parquet"))
+
+    def wait_for_layer(self, operator: str) -> None:
+        """Until one shard has it; asserts that others do not yet, so that something is left."""
+        wait_for(f"a layer of {operator}", lambda: self.layers(operator) or not self.running())
+        assert self.running(), self._process.communicate()[0]
+        assert len(self.layers(operator)) < 8, "too late to kill anything"
+
+    def wait_for_part(self) -> None:
+        """Until the model has computed something; asserts that no layer is whole yet, or few."""
+        scratch = self.out.with_name(f"{self.out.name}.scratch")
+        wait_for("a part", lambda: list(scratch.glob("*/0/*[0-9]")) or not self.running())
+        assert self.running(), self._process.communicate()[0]
+        assert len(self.layers("halved")) < 8, "too late to kill anything"
+
+    def ends(self) -> str:
+        """Waits for the end, and gives the job's output. Fails if the job does."""
+        said, _ = self._process.communicate(timeout=300)
+        assert self._process.returncode == 0, said
+        return said
+
+    def fails(self) -> None:
+        said, _ = self._process.communicate(timeout=300)
+        assert self._process.returncode != 0, said
+
+    def driver(self):
+        (driver,) = [
+            process
+            for process in self._cluster.processes(JOB, str(self.out))
+            if process.cmdline()[1:2] == [JOB]
+        ]
+        return driver
+
+
+def balanced(out: Path) -> int:
+    """Samples that are quarantined; the ledger has as many as were ingested."""
+    totals = open_corpus(str(out / "corpus")).manifest.totals
+    assert totals.kept + totals.dropped + totals.quarantined == totals.ingested == 80
+    return totals.quarantined
+
+
+def test_an_undisturbed_job_says_nothing_of_ray(cluster, source, local, tmp_path):
+    cluster.start(workers=2)
+    job = Job(cluster, source, tmp_path / "out")
+    said = job.ends()
+    assert tree(job.out) == local()
+    assert balanced(job.out) == 0
+    assert "Traceback" not in said
+    assert "streaming_executor" not in said
+
+
+def test_a_worker_node_is_killed_while_the_model_runs(cluster, source, local, tmp_path):
+    cluster.start(workers=2)
+    job = Job(cluster, source, tmp_path / "out")
+    job.wait_for_part()
+    cluster.kill_worker()
+    assert len(job.layers("halved")) < 8
+    job.ends()
+    assert tree(job.out) == local()
+    assert balanced(job.out) == 0
+
+
+def test_a_worker_node_is_killed_while_shards_are_measured(cluster, source, local, tmp_path):
+    cluster.start(workers=2)
+    job = Job(cluster, source, tmp_path / "out")
+    job.wait_for_layer("image_probe")
+    cluster.kill_worker()
+    assert not job.layers("halved")
+    job.ends()
+    assert tree(job.out) == local()
+    assert balanced(job.out) == 0
+
+
+def test_actors_are_killed(cluster, source, local, tmp_path):
+    cluster.start(workers=2)
+    job = Job(cluster, source, tmp_path / "out")
+    job.wait_for_part()
+    actors = cluster.processes("ray::MapWorker")
+    assert actors
+    for actor in actors[:2]:
+        actor.send_signal(signal.SIGKILL)
+    assert len(job.layers("halved")) < 8
+    job.ends()
+    assert tree(job.out) == local()
+    assert balanced(job.out) == 0
+
+
+def test_the_driver_is_killed_and_the_job_submitted_again(cluster, source, local, tmp_path):
+    cluster.start(workers=2)
+    out = tmp_path / "out"
+    job = Job(cluster, source, out)
+    job.wait_for_part()
+    job.driver().send_signal(signal.SIGKILL)
+    job.fails()
+    done = {path: path.stat().st_mtime_ns for path in job.layers("image_probe")}
+    assert len(done) == 8
+    assert len(job.layers("halved")) < 8
+    again = Job(cluster, source, out)
+    again.ends()
+    assert {path: path.stat().st_mtime_ns for path in done} == done
+    assert tree(out) == local()
+    assert balanced(out) == 0
+
+
+@pytest.mark.parametrize(
+    ("how", "half"), [("crash", "compute"), ("hang", "prepare"), ("memory", "compute")]
+)
+def test_a_sample_that_breaks_operators_is_quarantined(cluster, source, local, tmp_path, how, half):
+    cluster.start(workers=2)
+    job = Job(cluster, source, tmp_path / "out", how, half)
+    job.ends()
+    assert tree(job.out) == local(how)
+    assert balanced(job.out) == 2

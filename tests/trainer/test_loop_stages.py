@@ -1,0 +1,135 @@
+"""Both stages of a tiny model on a CPU, from exports to a checkpoint that transformers opens."""
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import pytest
+import torch
+
+from curation.demo.generate import Plan as DemoPlan
+from curation.demo.generate import generate as generate_pairs
+from curation.engines.local import LocalEngine
+from curation.trainer.answer import answer
+from curation.trainer.metrics import read_metrics
+from tests.pipeline.corpora import curate
+from tests.trainer.samples import interleaved, jpeg, write_export
+
+STEPS, MORE = 16, 6
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def corpora(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A curated run over pairs of the demo, and exports of other families."""
+    root = tmp_path_factory.mktemp("corpora")
+    with LocalEngine(workers=0) as engine:
+        generate_pairs(root / "demo", DemoPlan(pairs=120, seed=1), engine)
+    curate(root / "demo" / "source", root / "pairs")
+    for family in ("interleaved", "ocr", "grounding", "gui", "video"):
+        write_export(root / family, family, count=40)
+    write_export(root / "long", "interleaved", (s for s in interleaved(9, 40)), name="long")
+    return root
+
+
+def _command(*arguments: object) -> tuple[list[str], dict[str, str]]:
+    command = [sys.executable, "-m", "curation", *map(str, arguments)]
+    return command, {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+
+
+def _run(*arguments: object) -> str:
+    command, environment = _command(*arguments)
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, check=False, timeout=300
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+def _killed(out: Path, after: int, *arguments: object) -> None:
+    """Runs a command and kills it once `out` tells of that many steps."""
+    command, environment = _command(*arguments)
+    process = subprocess.Popen(
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+    try:
+        end = time.monotonic() + 240
+        while len(read_metrics(out)) < after:
+            assert process.poll() is None and time.monotonic() < end, process.stderr
+            time.sleep(0.02)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    assert not (out / "model").exists()
+
+
+def _losses(out: Path) -> list[tuple[int, float, dict[str, float]]]:
+    return [(r["step"], r["loss"], r["losses"]) for r in read_metrics(out)]
+
+
+@pytest.fixture(scope="module")
+def runs(corpora: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Stage 1 as `whole`, and once more, killed and resumed, as `first`; stage 2 after the latter,
+    killed and resumed, as `second`."""
+    root = tmp_path_factory.mktemp("runs")
+    small: list[object] = ["--config", "tiny", "--workers", 1]
+    small += ["--set", "vision.image_max_pixels=50176", "--set", "vision.video_max_pixels=100352"]
+    stage_1 = ["train", "--stage", 1, "--steps", STEPS, "--set", "checkpoint_every=4", *small]
+    for name in ("pairs", "interleaved", "ocr", "grounding", "gui"):
+        stage_1 += ["--corpus", f"{corpora / name}:0.2"]
+    _run(*stage_1, "--out", root / "whole")
+    _killed(root / "first", 6, *stage_1, "--out", root / "first")
+    _run(*stage_1, "--out", root / "first")
+
+    stage_2 = ["train", "--stage", 2, "--steps", MORE, "--set", "checkpoint_every=2", *small]
+    stage_2 += ["--corpus", f"{corpora / 'video'}:0.5", "--corpus", f"{corpora / 'long'}:0.5"]
+    stage_2 += ["--init", root / "first", "--out", root / "second"]
+    _killed(root / "second", 3, *stage_2)
+    _run(*stage_2)
+    return root
+
+
+@pytest.mark.slow
+def test_a_killed_stage_has_the_losses_of_one_that_was_not_and_they_fall(runs: Path) -> None:
+    first = _losses(runs / "first")
+    assert first == _losses(runs / "whole")
+    assert mean(loss for _, loss, _ in first[-4:]) < first[0][1] - 0.7
+    weights = [(runs / name / "model" / "model.safetensors") for name in ("first", "whole")]
+    assert weights[0].read_bytes() == weights[1].read_bytes()
+
+
+@pytest.mark.slow
+def test_stage_2_goes_on_from_stage_1_with_video_long_documents_and_replay(runs: Path) -> None:
+    second = _losses(runs / "second")
+    assert [step for step, _, _ in second] == list(range(1, MORE + 1))
+    assert second[-1][1] < second[0][1] < _losses(runs / "first")[0][1]
+    seen = {family for _, _, losses in second for family in losses}
+    assert seen >= {"video", "interleaved", "image-text"}
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+def test_transformers_answers_what_curate_sample_answers(runs: Path, tmp_path: Path) -> None:
+    from PIL import Image
+    from transformers import Glm4vForConditionalGeneration, Glm4vProcessor
+
+    model_folder = runs / "second" / "model"
+    picture = tmp_path / "picture.png"
+    Image.open(io.BytesIO(jpeg(0)[0])).save(picture)
+    ours = answer(str(runs / "second"), str(picture), "The river ", max_tokens=8)
+    processor: Any = Glm4vProcessor.from_pretrained(model_folder)
+    model: Any = Glm4vForConditionalGeneration.from_pretrained(model_folder, dtype=torch.float32)
+    text = "[gMASK]<sop><|begin_of_image|><|image|><|end_of_image|>The river "
+    asked = processor(text=[text], images=[Image.open(picture)], return_tensors="pt")
+    said = model.eval().generate(**asked, max_new_tokens=8, do_sample=False)
+    theirs = processor.tokenizer.decode(
+        said[0, asked["input_ids"].shape[1] :], skip_special_tokens=True
+    )
+    assert ours == theirs.strip() != ""

@@ -1,0 +1,235 @@
+"""A plan is a pure function of corpora and settings; it says what is seen and how often."""
+
+import itertools
+import json
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from curation.core.errors import CorpusError, UsageError
+from curation.core.progress import SILENT
+from curation.engines.local import LocalEngine
+from curation.families.image_text import image_segment, text_segment
+from curation.io.corpus import open_any
+from curation.models.glm4v.vision_input import VisionSettings
+from curation.report.verify import verify
+from curation.trainer.loader import resume_step
+from curation.trainer.mixture import CorpusShare, shares_of, split
+from curation.trainer.plan import PlanSettings, open_plan
+from tests.trainer.plans import planned, rows
+from tests.trainer.samples import FAMILIES, jpeg, write_export
+
+SMALLER = {"seq_len": 512, "global_batch": 2}
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted((folder / "steps").iterdir())}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_fixtures_are_exports_as_ours_are(exports, family):
+    with LocalEngine(workers=0) as engine:
+        assert list(verify(open_any(str(exports[family])), engine, SILENT)) == []
+
+
+def test_the_same_corpora_give_the_same_plan_wherever_they_lie(exports, tmp_path):
+    corpora = [exports["image-text"], exports["ocr"]]
+    one = planned(tmp_path / "a", corpora, steps=6, **SMALLER)
+    moved = tmp_path / "elsewhere"
+    moved.symlink_to(exports["ocr"])
+    two = planned(tmp_path / "b", [corpora[0], moved], steps=6, workers=2, **SMALLER)
+    assert one.plan_hash == two.plan_hash
+    assert tree(tmp_path / "a") == tree(tmp_path / "b")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 1},
+        {"seq_len": 640},
+        {"global_batch": 3},
+        {"steps": 7},
+        {"vision": VisionSettings()},
+    ],
+)
+def test_whatever_decides_a_plan_changes_its_hash(exports, tmp_path, change):
+    settings = {**SMALLER, "steps": 6}
+    one = planned(tmp_path / "a", [exports["image-text"]], **settings)
+    two = planned(tmp_path / "b", [exports["image-text"]], **{**settings, **change})
+    assert one.plan_hash != two.plan_hash
+
+
+def test_shares_and_other_corpora_change_the_hash(exports, tmp_path):
+    pair = [exports["image-text"], exports["gui"]]
+    plans = [
+        planned(tmp_path / "a", pair, steps=2, **SMALLER),
+        planned(tmp_path / "b", [(pair[0], 0.5), (pair[1], 0.5)], steps=2, **SMALLER),
+        planned(tmp_path / "c", pair[::-1], steps=2, **SMALLER),
+    ]
+    assert len({plan.plan_hash for plan in plans}) == 3
+
+
+def test_an_equal_plan_stays_and_another_replaces_it(exports, tmp_path):
+    first = planned(tmp_path / "p", [exports["gui"]], steps=3, **SMALLER)
+    steps = tmp_path / "p" / "steps" / "000000.parquet"
+    written = steps.stat().st_mtime_ns
+    assert planned(tmp_path / "p", [exports["gui"]], steps=3, **SMALLER) == first
+    assert steps.stat().st_mtime_ns == written
+    assert open_plan(str(tmp_path / "p")) == first
+    other = planned(tmp_path / "p", [exports["gui"]], steps=4, **SMALLER)
+    assert open_plan(str(tmp_path / "p")) == other
+    with pytest.raises(UsageError, match="resume with what it was started with"):
+        resume_step(other, {"plan_hash": first.plan_hash, "step": 1})
+    assert resume_step(other, {"plan_hash": other.plan_hash, "step": 1}) == 1
+
+
+def test_a_damaged_plan_is_named(exports, tmp_path):
+    planned(tmp_path / "p", [exports["gui"]], steps=3, **SMALLER)
+    (tmp_path / "p" / "plan.json").write_text("{}")
+    with pytest.raises(CorpusError, match=r"plan\.json: damaged"):
+        open_plan(str(tmp_path / "p"))
+
+
+def test_an_epoch_sees_every_sample_once(exports, tmp_path):
+    plan = planned(tmp_path / "p", [exports["image-text"], exports["grounding"]],
+                   seq_len=512, global_batch=1)  # fmt: skip
+    seen = Counter((row["corpus"], row["shard"], row["row"]) for row in rows(plan))
+    assert set(seen.values()) == {1}
+    assert len(seen) == 120
+    assert all(share.epochs == pytest.approx(1) for share in plan.shares)
+
+
+def test_a_pass_ends_before_the_next_begins(exports, tmp_path):
+    plan = planned(tmp_path / "p", [exports["gui"]], seq_len=256, global_batch=1, steps=80)
+    seen = Counter((row["shard"], row["row"]) for row in rows(plan))
+    assert len(seen) == 60
+    assert (
+        max(seen.values()) - min(seen.values()) <= 2
+    )  # the last pass, and what the last window leaves
+
+
+def test_shares_are_of_tokens_and_many_epochs_are_told(large, tmp_path):
+    corpora = [(large[0], 0.5), (large[2], 0.3), (large[4], 0.2)]
+    plan = planned(tmp_path / "p", corpora, seq_len=2048, global_batch=16, steps=110)
+    total = sum(share.tokens for share in plan.shares)
+    effective = [share.tokens / total for share in plan.shares]
+    assert effective == pytest.approx([0.5, 0.3, 0.2], abs=0.003)
+    gui = plan.shares[2]
+    assert gui.epochs > 4
+    told = "\n".join(plan.lines())
+    assert f"warning: gui is seen {gui.epochs:.1f} times" in told
+    assert "image-text is seen" not in told
+
+
+@pytest.mark.parametrize("seq_len", [8192, 32768])
+def test_packs_of_a_mixed_corpus_are_full_and_steps_even(large, tmp_path, seq_len):
+    steps = 60 if seq_len == 8192 else 8
+    plan = planned(tmp_path / "p", large, seq_len=seq_len, global_batch=8, steps=steps)
+    assert plan.fill >= 0.995
+    assert 1 <= plan.balance_after < plan.balance_before
+    packed = [pack for _, packs in plan.packs() for pack in packs]
+    assert len(packed) == steps * 8
+    held = [sum(pack["tokens"].to_pylist()) for pack in packed]
+    assert max(held) <= seq_len
+    assert sum(held) / len(held) / seq_len == pytest.approx(plan.fill)
+
+
+def test_parts_hold_whole_segments_and_all_that_is_learnt(exports, tmp_path):
+    plan = planned(tmp_path / "p", [exports["interleaved"]], seq_len=512, global_batch=1)
+    (share,) = plan.shares
+    assert share.left_out["split"] > 0
+    parts: dict[tuple[int, int], list[tuple[int, int]]] = {}
+    for row in rows(plan):
+        parts.setdefault((row["shard"], row["row"]), []).append((row["first"], row["stop"]))
+    assert len(parts) == share.samples_usable
+    for found in parts.values():
+        borders = sorted(found)
+        assert borders[0][0] == 0
+        assert all(a[1] == b[0] for a, b in itertools.pairwise(borders))
+
+
+@pytest.mark.parametrize(
+    ("tokens", "media", "expected"),
+    [
+        ([10, 10, 10], [0, 0, 0], [(0, 3)]),
+        ([30, 30, 30], [0, 0, 0], [(0, 2), (2, 3)]),
+        ([30, 20, 30], [0, 1, 0], [(0, 1), (1, 3)]),  # the image goes with what follows
+        ([40, 40, 40], [1, 1, 0], [(0, 1), (1, 2), (2, 3)]),  # where it can
+        ([62, 61], [0, 0], [(0, 1), (1, 2)]),
+        ([62, 62], [0, 0], None),  # with its end the last is too long
+        ([63], [1], None),
+    ],
+)
+def test_splitting(tokens, media, expected):
+    assert split(tokens, [bool(m) for m in media], 64) == expected
+
+
+def test_what_cannot_be_used_is_counted(tmp_path):
+    data, width, height = jpeg(0)
+    text = text_segment("words " * 20, loss=True)
+    image = image_segment("0.jpg", width, height)
+    samples = [([image, text], [("0.jpg", data)]) for _ in range(20)]
+    samples += [([image_segment("0.jpg", 0, 0), text], [("0.jpg", data)])]
+    samples += [([text_segment("word " * 3000, loss=True)], []) for _ in range(2)]
+    quiet = [text_segment("the " * 150, loss=False) for _ in range(3)]
+    samples += [([*quiet, text], [])]
+    folder = write_export(tmp_path / "e", "ocr", samples)
+    plan = planned(tmp_path / "p", [folder], seq_len=256, global_batch=1)
+    assert plan.shares[0].left_out == {
+        "malformed": 1, "too_long": 2, "split": 1, "parts_without_loss": 2,
+    }  # fmt: skip
+    assert "1 malformed, 2 parts without loss, 1 split, 2 too long" in "\n".join(plan.lines())
+
+
+def test_counts_are_kept_for_other_plans(exports, tmp_path):
+    planned(tmp_path / "p", [exports["video"]], steps=2, **SMALLER)
+    counts = sorted((tmp_path / "p").glob("token_count-*/*/*.parquet"))
+    assert len(counts) == 2
+    times = [path.stat().st_mtime_ns for path in counts]
+    planned(tmp_path / "p", [exports["video"]], steps=5, **SMALLER)
+    assert [path.stat().st_mtime_ns for path in counts] == times
+
+
+def test_shares_that_mean_nothing_are_refused():
+    def corpora(*shares):
+        return [CorpusShare(url="x", share=share) for share in shares]
+
+    assert shares_of(corpora(None, None), [1, 3]) == [0.25, 0.75]
+    assert shares_of(corpora(7.0, 3.0), [1, 1]) == [0.7, 0.3]
+    for bad in ((1.0, None), (0.0, 1.0), (-1.0, 2.0), (float("nan"), 1.0)):
+        with pytest.raises(UsageError, match="shares of corpora"):
+            shares_of(corpora(*bad), [1, 1])
+
+
+@pytest.mark.parametrize(
+    "bad", [{"steps": 0}, {"epochs": 0.0}, {"global_batch": 0}, {"seq_len": 2}, {"full": 1.5}]
+)
+def test_settings_that_mean_nothing_are_refused(bad):
+    with pytest.raises(ValueError):
+        PlanSettings(**{"seq_len": 512, "global_batch": 1, **bad})
+
+
+def test_too_little_for_one_step_is_told(exports, tmp_path):
+    with pytest.raises(CorpusError, match="fewer than one step"):
+        planned(tmp_path / "p", [exports["gui"]], seq_len=4096, global_batch=64)
+    assert not (tmp_path / "p" / "plan.json").exists()
+
+
+def test_a_corpus_that_is_no_export_is_told(tmp_path):
+    with pytest.raises(CorpusError, match=r"no manifest\.json"):
+        planned(tmp_path / "p", [tmp_path], seq_len=512, global_batch=1)
+
+
+def test_no_sample_that_fits_is_told(tmp_path):
+    folder = write_export(tmp_path / "e", "ocr", [([text_segment("a " * 900, loss=True)], [])])
+    with pytest.raises(CorpusError, match="no sample fits"):
+        planned(tmp_path / "p", [folder], seq_len=128, global_batch=1)
+
+
+def test_the_plan_names_its_hash_and_not_where_it_lies(exports, tmp_path):
+    plan = planned(tmp_path / "p", [exports["gui"]], steps=3, **SMALLER)
+    told = json.loads((tmp_path / "p" / "plan.json").read_text())
+    assert told["plan_hash"] == plan.plan_hash
+    assert np.isfinite(told["cost"])
