@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -26,7 +27,7 @@ def _source(folder: Path, pairs: int) -> Path:
     """Real photographs and diagrams, over and over, each under another caption."""
     images = sorted((REALDATA / "pairs" / "images").iterdir())
     folder.mkdir()
-    (folder / "images").symlink_to(images[0].parent)
+    shutil.copytree(images[0].parent, folder / "images")
     with (folder / "pairs.jsonl").open("w") as file:
         for number in range(pairs):
             image = images[number % len(images)].name

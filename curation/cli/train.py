@@ -175,7 +175,7 @@ class Sample:
                 temperature=self.temperature,
                 seed=self.seed,
                 device=resolved_device(self.device),
-            )
+            ).strip()
         )
         return 0
 

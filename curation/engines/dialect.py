@@ -51,13 +51,6 @@ def _long_row_number(node: exp.Expr) -> None:
     )
 
 
-def _null_of_zero(node: exp.Expr) -> None:
-    """What DuckDB divides by 0 is null; Spark raises."""
-    divisor = node.expression
-    if not (isinstance(divisor, exp.Literal) and divisor.name.strip("0.")):
-        node.set("expression", exp.Nullif(this=divisor, expression=exp.Literal.number(0)))
-
-
 def _null_of_null(node: exp.Expr) -> None:
     """Whether null is NaN: null in DuckDB, false in Spark."""
     value = node.this
@@ -77,7 +70,5 @@ def _bracketed(node: exp.Expr) -> None:
 _MENDED = {
     exp.BitwiseXor: _bracketed,
     exp.RowNumber: _long_row_number,
-    exp.IntDiv: _null_of_zero,
-    exp.Mod: _null_of_zero,
     exp.IsNan: _null_of_null,
 }

@@ -8,6 +8,7 @@ import functools
 import gc
 import itertools
 import pickle
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -93,9 +94,9 @@ class SparkStepSession:
         with spark_failures():
             if _are_a_folder(files):  # listed faster than its files are named
                 reader = reader.option("pathGlobFilter", f"[0-9]*{_PARQUET}")
-                rows = reader.parquet(located(folder))
+                rows = reader.parquet(pattern(folder))
             else:
-                rows = reader.parquet(*map(located, files))
+                rows = reader.parquet(*map(pattern, files))
             rows.createOrReplaceTempView(view)
 
     def create(self, table: str, query: str) -> None:
@@ -248,7 +249,7 @@ class SparkStepSession:
     def _keep(self, table: str, place: str, schema: StructType) -> None:
         self.drop(table)
         self._places[table] = place
-        rows = self._reader(schema).parquet(located(f"{self._folder}/{place}"))
+        rows = self._reader(schema).parquet(pattern(f"{self._folder}/{place}"))
         if self._is_small(place, arrow_of(schema)):
             rows = functions.broadcast(rows)
         rows.createOrReplaceTempView(table)
@@ -269,7 +270,7 @@ class SparkStepSession:
         return [f"{place}/{name}" for name in sorted(names, key=lambda n: int(n.split("-")[1]))]
 
     def _reader(self, schema: StructType) -> DataFrameReader:
-        return self._spark.read.schema(schema).option("__globPaths__", "false")
+        return self._spark.read.schema(schema)
 
     @contextlib.contextmanager
     def _ordered(self, query: str) -> Iterator[tuple[list[str], pa.Schema]]:
@@ -321,6 +322,11 @@ def settle_worker() -> None:
     Spark collects garbage after each task, which takes longer than a small task otherwise.
     """
     gc.freeze()
+
+
+def pattern(place: str) -> str:
+    """What `located` gives, as Spark reads it: a pattern that only this place matches."""
+    return re.sub(r"([\\\[\]{}?*])", r"\\\1", located(place))
 
 
 def answer(function: Callable[..., Any], item: bytes, *more: Any) -> bytes:

@@ -60,7 +60,7 @@ def answer(
         temperature=temperature,
         generator=torch.Generator(device).manual_seed(seed),
     )
-    return processor.tokenizer.decode(list(words)).strip()
+    return processor.tokenizer.decode(list(words))
 
 
 def read_processor(folder: Path) -> Processor:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
+import torch  # noqa: F401 - the fork server that counts starts the loader's workers too, with it
 
 from curation.core.engine import Engine
 from curation.core.errors import CorpusError

@@ -152,6 +152,8 @@ class SparkCluster:
         kill(_of_sessions({process.pid for process in started}))
         for process in started:
             process.wait()
+            if process.stdout is not None:
+                process.stdout.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 

@@ -12,11 +12,10 @@ from curation.engines.dialect import to_spark
         ("SELECT list FROM t", "SELECT `list` FROM `t`"),
         ("SELECT xor(a, b) & 7 AS x FROM t", "SELECT (`a` ^ `b`) & 7 AS `x` FROM `t`"),
         ("SELECT xor(a | 1, b) AS x FROM t", "SELECT (`a` | 1) ^ `b` AS `x` FROM `t`"),
-        ("SELECT a // b AS x FROM t", "SELECT `a` DIV NULLIF(`b`, 0) AS `x` FROM `t`"),
         ("SELECT a // 2 * 3 AS x FROM t", "SELECT `a` DIV 2 * 3 AS `x` FROM `t`"),
         (
             "SELECT a % (b // c) AS x FROM t",
-            "SELECT `a` % NULLIF((`b` DIV NULLIF(`c`, 0)), 0) AS `x` FROM `t`",
+            "SELECT `a` % (`b` DIV `c`) AS `x` FROM `t`",
         ),
         (
             "SELECT isnan(a) AS x FROM t",

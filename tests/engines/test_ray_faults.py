@@ -76,7 +76,11 @@ class Job:
     def wait_for_part(self) -> None:
         """Until the model has computed something; asserts that no layer is whole yet, or few."""
         scratch = self.out.with_name(f"{self.out.name}.scratch")
-        wait_for("a part", lambda: list(scratch.glob("*/0/*[0-9]")) or not self.running())
+
+        def parts() -> list[Path]:
+            return [path for path in scratch.glob("*/0/*-*") if "." not in path.name]
+
+        wait_for("a part", lambda: parts() or not self.running())
         assert self.running(), self._process.communicate()[0]
         assert len(self.layers("halved")) < 8, "too late to kill anything"
 
@@ -90,13 +94,37 @@ class Job:
         said, _ = self._process.communicate(timeout=300)
         assert self._process.returncode != 0, said
 
-    def driver(self):
-        (driver,) = [
+    def kill_driver(self) -> bool:
+        """SIGKILL to the job's own process, if there is one."""
+        drivers = [
             process
             for process in self._cluster.processes(JOB, str(self.out))
             if process.cmdline()[1:2] == [JOB]
         ]
-        return driver
+        for driver in drivers:
+            driver.send_signal(signal.SIGKILL)
+        return bool(drivers)
+
+    def close(self) -> None:
+        """Ends it where a test has failed before its end."""
+        self.kill_driver()
+        self._process.kill()
+        self._process.communicate()
+
+
+@pytest.fixture
+def submit(cluster, source, tmp_path):
+    """`submit()`: a job into the test's own folder, on a cluster with two workers."""
+    jobs = []
+
+    def start(how: str = "", half: str = "compute") -> Job:
+        cluster.start(workers=2)
+        jobs.append(Job(cluster, source, tmp_path / "out", how, half))
+        return jobs[-1]
+
+    yield start
+    for job in jobs:
+        job.close()
 
 
 def balanced(out: Path) -> int:
@@ -106,9 +134,8 @@ def balanced(out: Path) -> int:
     return totals.quarantined
 
 
-def test_an_undisturbed_job_says_nothing_of_ray(cluster, source, local, tmp_path):
-    cluster.start(workers=2)
-    job = Job(cluster, source, tmp_path / "out")
+def test_an_undisturbed_job_says_nothing_of_ray(submit, local):
+    job = submit()
     said = job.ends()
     assert tree(job.out) == local()
     assert balanced(job.out) == 0
@@ -116,9 +143,8 @@ def test_an_undisturbed_job_says_nothing_of_ray(cluster, source, local, tmp_path
     assert "streaming_executor" not in said
 
 
-def test_a_worker_node_is_killed_while_the_model_runs(cluster, source, local, tmp_path):
-    cluster.start(workers=2)
-    job = Job(cluster, source, tmp_path / "out")
+def test_a_worker_node_is_killed_while_the_model_runs(cluster, submit, local):
+    job = submit()
     job.wait_for_part()
     cluster.kill_worker()
     assert len(job.layers("halved")) < 8
@@ -127,9 +153,8 @@ def test_a_worker_node_is_killed_while_the_model_runs(cluster, source, local, tm
     assert balanced(job.out) == 0
 
 
-def test_a_worker_node_is_killed_while_shards_are_measured(cluster, source, local, tmp_path):
-    cluster.start(workers=2)
-    job = Job(cluster, source, tmp_path / "out")
+def test_a_worker_node_is_killed_while_shards_are_measured(cluster, submit, local):
+    job = submit()
     job.wait_for_layer("image_probe")
     cluster.kill_worker()
     assert not job.layers("halved")
@@ -138,9 +163,8 @@ def test_a_worker_node_is_killed_while_shards_are_measured(cluster, source, loca
     assert balanced(job.out) == 0
 
 
-def test_actors_are_killed(cluster, source, local, tmp_path):
-    cluster.start(workers=2)
-    job = Job(cluster, source, tmp_path / "out")
+def test_actors_are_killed(cluster, submit, local):
+    job = submit()
     job.wait_for_part()
     actors = cluster.processes("ray::MapWorker")
     assert actors
@@ -152,29 +176,25 @@ def test_actors_are_killed(cluster, source, local, tmp_path):
     assert balanced(job.out) == 0
 
 
-def test_the_driver_is_killed_and_the_job_submitted_again(cluster, source, local, tmp_path):
-    cluster.start(workers=2)
-    out = tmp_path / "out"
-    job = Job(cluster, source, out)
+def test_the_driver_is_killed_and_the_job_submitted_again(submit, local):
+    job = submit()
     job.wait_for_part()
-    job.driver().send_signal(signal.SIGKILL)
+    assert job.kill_driver()
     job.fails()
     done = {path: path.stat().st_mtime_ns for path in job.layers("image_probe")}
     assert len(done) == 8
     assert len(job.layers("halved")) < 8
-    again = Job(cluster, source, out)
-    again.ends()
+    submit().ends()
     assert {path: path.stat().st_mtime_ns for path in done} == done
-    assert tree(out) == local()
-    assert balanced(out) == 0
+    assert tree(job.out) == local()
+    assert balanced(job.out) == 0
 
 
 @pytest.mark.parametrize(
     ("how", "half"), [("crash", "compute"), ("hang", "prepare"), ("memory", "compute")]
 )
 def test_a_sample_that_breaks_operators_is_quarantined(cluster, source, local, tmp_path, how, half):
-    cluster.start(workers=2)
-    job = Job(cluster, source, tmp_path / "out", how, half)
+    job = submit(how, half)
     job.ends()
     assert tree(job.out) == local(how)
     assert balanced(job.out) == 2

@@ -189,8 +189,8 @@ def test_every_type_comes_back_as_from_duckdb(session, tmp_path):
 
 
 STATEMENTS = [
-    "SELECT a // b AS x, a % b AS y FROM t",
-    "SELECT xor(a, b) & 3 AS x, bit_count(xor(a, b)) + 0 AS y FROM t",
+    "SELECT a // b AS x, a % b AS y, a // 2 * 3 AS z FROM t WHERE b <> 0",
+    "SELECT xor(a, b) & 3 AS x, CAST(bit_count(xor(a, b)) AS INTEGER) AS y FROM t",
     "SELECT isnan(d) AS x, NOT isnan(d) AS y FROM t",
     "SELECT a, row_number() OVER (ORDER BY a DESC NULLS LAST, b ASC NULLS LAST) - 1 AS n FROM t",
     "SELECT least(a, b) AS x, greatest(a, b, 2) AS y FROM t",
@@ -232,6 +232,15 @@ def test_a_statement_says_the_same_as_in_duckdb(session, tmp_path, query):
         said.append((rows if "ORDER BY k" in query else sorted(rows), found.schema))
     duck.close()
     assert said[0] == said[1]
+
+
+def test_a_division_by_nought_is_a_fault_on_both(session, tmp_path):
+    duck = DuckSession(tmp_path / "db", threads=1, memory="100MB")
+    for each in (session, duck):
+        each.load("t", pa.table({"a": [1], "b": [0]}))
+        with pytest.raises(Exception, match=r"(?i)division by zero|divide_by_zero"):
+            each.rows("SELECT a // b AS x FROM t")
+    duck.close()
 
 
 def test_a_stream_keeps_the_order_of_its_query(session):
@@ -318,11 +327,11 @@ def test_each_shard_gets_its_rows_once_and_in_order(session):
 
 
 def test_scratch_space_is_gone_afterwards(engine):
-    before = set(os.listdir(engine.scratch))
+    before = set(Path(engine.scratch).iterdir())
     with engine.session() as session, engine.folder():
         session.create("t", "SELECT 1 AS a")
-        assert set(os.listdir(engine.scratch)) > before
-    assert set(os.listdir(engine.scratch)) == before
+        assert set(Path(engine.scratch).iterdir()) > before
+    assert set(Path(engine.scratch).iterdir()) == before
 
 
 def test_a_file_that_is_gone_is_a_fault_of_storage(session, tmp_path):

@@ -1,10 +1,18 @@
 """Exports that several tests read."""
 
+from multiprocessing import forkserver
 from pathlib import Path
 
 import pytest
 
 from tests.trainer.samples import FAMILIES, write_export
+
+
+@pytest.fixture(scope="session", autouse=True)
+def fresh_fork_server() -> None:
+    """Ends the server that other tests started: it has not loaded torch, and every loader worker
+    would load it by itself."""
+    forkserver._forkserver._stop()  # type: ignore[attr-defined]  # there is no public way
 
 
 @pytest.fixture(scope="session")

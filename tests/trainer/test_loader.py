@@ -48,7 +48,7 @@ def test_batches_do_not_depend_on_workers_and_ranks(plan, hashes, workers, world
     }
 
 
-@pytest.mark.parametrize(("workers", "world"), [(0, 1), (3, 2), (1, 4)])
+@pytest.mark.parametrize(("workers", "world"), [(0, 1), (3, 1), (1, 2)])
 def test_batches_are_the_same_after_two_resumes(plan, hashes, workers, world):
     found, start = {}, 0
     for stop in (3, 7, 10):

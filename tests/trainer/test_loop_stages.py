@@ -2,6 +2,7 @@
 
 import io
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,10 +13,12 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from curation.demo.generate import Plan as DemoPlan
 from curation.demo.generate import generate as generate_pairs
 from curation.engines.local import LocalEngine
+from curation.models.glm4v.tokenizer import demo_tokenizer
 from curation.trainer.answer import answer
 from curation.trainer.metrics import read_metrics
 from tests.pipeline.corpora import curate
@@ -117,19 +120,35 @@ def test_stage_2_goes_on_from_stage_1_with_video_long_documents_and_replay(runs:
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 def test_transformers_answers_what_curate_sample_answers(runs: Path, tmp_path: Path) -> None:
+    folder = runs / "second" / "model"
+    answers = _answers(folder, tmp_path)
+    # So few steps teach that a sample ends; without that word the model has to say something.
+    talking = tmp_path / "talking"
+    shutil.copytree(folder, talking)
+    weights = load_file(talking / "model.safetensors")
+    weights["lm_head.weight"][demo_tokenizer().end_id] = 0
+    save_file(weights, talking / "model.safetensors", metadata={"format": "pt"})
+    assert len(set(_answers(talking, tmp_path) + answers)) > 1
+
+
+def _answers(folder: Path, scratch: Path) -> list[str]:
+    """What both say, which is the same."""
     from PIL import Image
     from transformers import Glm4vForConditionalGeneration, Glm4vProcessor
 
-    model_folder = runs / "second" / "model"
-    picture = tmp_path / "picture.png"
+    picture = scratch / "picture.png"
     Image.open(io.BytesIO(jpeg(0)[0])).save(picture)
-    ours = answer(str(runs / "second"), str(picture), "The river ", max_tokens=8)
-    processor: Any = Glm4vProcessor.from_pretrained(model_folder)
-    model: Any = Glm4vForConditionalGeneration.from_pretrained(model_folder, dtype=torch.float32)
-    text = "[gMASK]<sop><|begin_of_image|><|image|><|end_of_image|>The river "
-    asked = processor(text=[text], images=[Image.open(picture)], return_tensors="pt")
-    said = model.eval().generate(**asked, max_new_tokens=8, do_sample=False)
-    theirs = processor.tokenizer.decode(
-        said[0, asked["input_ids"].shape[1] :], skip_special_tokens=True
-    )
-    assert ours == theirs.strip() != ""
+    processor: Any = Glm4vProcessor.from_pretrained(folder)
+    model: Any = Glm4vForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
+    answers = []
+    for words in ("The river ", "Find: ", "12 34", ""):
+        ours = answer(str(folder), str(picture), words, max_tokens=8)
+        text = f"[gMASK]<sop><|begin_of_image|><|image|><|end_of_image|>{words}"
+        asked = processor(text=[text], images=[Image.open(picture)], return_tensors="pt")
+        said = model.eval().generate(**asked, max_new_tokens=8, do_sample=False)
+        theirs = processor.tokenizer.decode(
+            said[0, asked["input_ids"].shape[1] :], skip_special_tokens=True
+        )
+        assert ours == theirs
+        answers.append(ours)
+    return answers
