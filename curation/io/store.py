@@ -6,10 +6,10 @@ file visible only when its last part is sent. Every other module reads and write
 
 import contextlib
 import errno
-import itertools
 import os
 import shutil
 import stat
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,8 +26,6 @@ TEMPORARY = ".tmp"
 
 _BUFFER = 1 << 20
 """Bytes gathered before a write: members of a tar are small."""
-
-_counter = itertools.count()
 
 _OBJECT_STORES = frozenset(("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "oss"))
 """Protocols whose uploads are seen when they are committed, and that have no cheap rename."""
@@ -151,7 +149,7 @@ class Store:
     @contextmanager
     def _local_writer(self, name: str) -> Iterator[IO[bytes]]:
         final = self.local(name)
-        aside = self.local(TEMPORARY) / f"{os.getpid()}-{next(_counter)}"
+        aside = self.local(TEMPORARY) / uuid.uuid4().hex
         final.parent.mkdir(parents=True, exist_ok=True)
         aside.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -185,7 +183,7 @@ class Store:
 
     @contextmanager
     def _renamed(self, name: str) -> Iterator[IO[bytes]]:
-        aside = self.path(f"{TEMPORARY}/{os.getpid()}-{next(_counter)}")
+        aside = self.path(f"{TEMPORARY}/{uuid.uuid4().hex}")
         self._fs.makedirs(self.path(TEMPORARY), exist_ok=True)
         try:
             with self._fs.open(aside, "wb") as file:
