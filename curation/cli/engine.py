@@ -100,7 +100,7 @@ def engine_of(
             return LocalEngine(
                 workers=working.workers, memory=working.memory, scratch=place, limits=limits
             )
-        shared = scratch.path(TEMPORARY) if scratch else ""
+        shared = f"{scratch.url.rstrip('/')}/{TEMPORARY}" if scratch else ""
         if name == "spark":
             spark = importlib.import_module("curation.engines.spark")
             made = spark.SparkEngine(

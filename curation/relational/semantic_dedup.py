@@ -150,7 +150,7 @@ class SemanticDedup(RelationalStep):
             "verdicts",
             f"""
             SELECT shard, row, 'semantic_twin' AS reason, value,
-                   CAST({1 - self.epsilon!r} AS DOUBLE) AS threshold, detail,
+                   CAST('{1 - self.epsilon!r}' AS DOUBLE) AS threshold, detail,
                    kept_by, kept_by_shard, kept_by_row
             FROM twins
             """,

@@ -193,7 +193,7 @@ def test_the_driver_is_killed_and_the_job_submitted_again(submit, local):
 @pytest.mark.parametrize(
     ("how", "half"), [("crash", "compute"), ("hang", "prepare"), ("memory", "compute")]
 )
-def test_a_sample_that_breaks_operators_is_quarantined(cluster, source, local, tmp_path, how, half):
+def test_a_sample_that_breaks_operators_is_quarantined(submit, local, how, half):
     job = submit(how, half)
     job.ends()
     assert tree(job.out) == local(how)
