@@ -77,8 +77,9 @@ class StreamShard(MeasureShard):
     def computed(self, pieces: Iterable[pa.RecordBatch]) -> list[pa.RecordBatch]:
         given = list(pieces)
         bare = [p.select([n for n in p.schema.names if n not in _PLACE]) for p in given]
+        compute = _computing(self._operator, self.identity)  # may load for longer than rows take
         with within(sum(piece.num_rows for piece in given)):
-            found = _computing(self._operator, self.identity)(bare)
+            found = compute(bare)
         return [
             layer_rows(self._operator, place, rows)
             for place, rows in zip(given, found, strict=True)

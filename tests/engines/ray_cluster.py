@@ -1,6 +1,7 @@
 """A real Ray cluster of separate processes on loopback: a head and workers of one core each."""
 
 import contextlib
+import ctypes
 import json
 import os
 import secrets
@@ -50,6 +51,11 @@ def wait_for(what: str, there: Callable[[], object], seconds: float = 120.0) -> 
         time.sleep(0.1)
 
 
+def _end_with_parent() -> None:
+    """A node ends, and all its processes, with a test process that is killed."""
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+
+
 class RayCluster:
     """Head and workers, each node with its own folder; ended with all its processes."""
 
@@ -95,8 +101,9 @@ class RayCluster:
         ]
         with (place / "out.txt").open("wb") as out:
             return subprocess.Popen(
-                command, env=self._environment, stdout=out, stderr=out, start_new_session=True
-            )
+                command, env=self._environment, stdout=out, stderr=out, start_new_session=True,
+                preexec_fn=_end_with_parent,  # noqa: PLW1509 - one call, before anything is loaded
+            )  # fmt: skip
 
     def _answers(self) -> bool:
         assert self.head is not None

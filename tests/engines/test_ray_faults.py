@@ -37,18 +37,18 @@ def source(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def local(source, tmp_path_factory):
     """The undisturbed corpus and export of the embedded engine, made once for each operator."""
-    made: dict[str, dict[str, str]] = {}
+    made: dict[tuple[str, str], dict[str, str]] = {}
 
-    def of(how: str = "") -> dict[str, str]:
-        if how not in made:
+    def of(how: str = "", half: str = "compute") -> dict[str, str]:
+        if (how, half) not in made:
             out = tmp_path_factory.mktemp("local") / "out"
             request = IngestRequest(
                 source=str(source), options=SourceOptions(shard_samples=SHARD_SAMPLES)
             )
             with LocalEngine(workers=1, memory="500MB", limits=LIMITS) as engine:
-                run(halved_recipe(how), request, str(out), engine, SILENT)
-            made[how] = tree(out)
-        return made[how]
+                run(halved_recipe(how, half), request, str(out), engine, SILENT)
+            made[how, half] = tree(out)
+        return made[how, half]
 
     return of
 
@@ -196,5 +196,5 @@ def test_the_driver_is_killed_and_the_job_submitted_again(submit, local):
 def test_a_sample_that_breaks_operators_is_quarantined(submit, local, how, half):
     job = submit(how, half)
     job.ends()
-    assert tree(job.out) == local(how)
+    assert tree(job.out) == local(how, half)
     assert balanced(job.out) == 2
