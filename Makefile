@@ -7,7 +7,7 @@ DEMO := demo-out
 FAULTS := tests/engines/test_spark_faults.py tests/engines/test_ray_faults.py
 NATIVE := $(wildcard curation/operators/text/_ngrams*.[ch])
 
-.PHONY: setup demo test check bench constraints clean
+.PHONY: setup demo test faults check bench constraints clean
 
 setup: $(VENV)/.ready
 
@@ -30,11 +30,12 @@ $(VENV)/.ready-dev: $(VENV)/.ready
 demo: $(VENV)/.ready
 	$(BIN)/python -m curation.demo --out $(DEMO)
 
-# Faults on real clusters have a process to themselves. They race with what they break, so on a
-# machine that is busy with other things a test that failed is run once more, and both are shown.
+# Faults on real clusters race with what they break: they have a target, and a machine, to themselves.
 test: $(VENV)/.ready-dev
 	$(BIN)/python -m pytest $(FAULTS:%=--ignore=%)
-	$(BIN)/python -m pytest $(FAULTS) || $(BIN)/python -m pytest --last-failed $(FAULTS)
+
+faults: $(VENV)/.ready-dev
+	$(BIN)/python -m pytest -v $(FAULTS)
 
 check: $(VENV)/.ready-dev
 	$(BIN)/ruff check .
