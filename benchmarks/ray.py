@@ -16,9 +16,9 @@ from curation.pipeline.ingest import IngestRequest, ingest
 from curation.pipeline.measure import layers_of, measure
 
 _WORKERS = 2
-_COPIES = 4
+_COPIES = 1
 """Of the real pairs, so that what starts once does not decide."""
-_SHARD = 128
+_SHARD = 64
 _ROUNDS = 2
 
 

@@ -48,7 +48,7 @@ class MixedEngine:
         return self._named(self._own).workers
 
     def at(self, stage: str) -> Engine:
-        return self._named(self._stages.get(stage, self._own))
+        return self._named(self._stages.get(stage, self._own)).at(stage)
 
     def _named(self, name: str) -> Closable:
         if name not in self._running:

@@ -13,6 +13,9 @@ import ray.data
 
 from curation.core.errors import RunError, UsageError
 
+_BLOCK = 32 << 20
+"""Bytes above which a reader hands on what it has: small, so that actors end at the same time."""
+
 
 def connect(address: str | None, cores: int) -> bool:
     """Joins a cluster, or starts one of this process's own; whether there was none before.
@@ -72,6 +75,7 @@ def settings(*, tolerant: bool) -> ray.data.DataContext:
     context = ray.data.DataContext.get_current().copy()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
+    context.target_max_block_size = _BLOCK
     context.max_errored_blocks = -1 if tolerant else 0
     return context
 
