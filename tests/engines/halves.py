@@ -1,8 +1,5 @@
 """Operators in two halves without a model: one that takes its time, and breaks where it is told."""
 
-import hashlib
-import os
-import signal
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -16,7 +13,7 @@ from curation.pipeline.recipe import ExportOptions, Recipe
 from curation.relational.exact_dedup import ExactDedup
 from curation.relational.select import Rule, Select
 from tests.pipeline.corpora import plain_recipe
-from tests.pipeline.fragile import Fragile
+from tests.pipeline.fragile import Fragile, break_as
 
 PIECE = 5
 """Rows that the model takes at once."""
@@ -78,17 +75,8 @@ class Halved(StreamedOperator):
         texts = [text or "" for text in piece["text"].to_pylist()]
         if half != self.half or not any(w in text for text in texts for w in self.words):
             return
-        if self.how == "crash":
-            os.kill(os.getpid(), signal.SIGSEGV)
-        elif self.how == "hang":
-            time.sleep(1000)
-        elif self.how == "hang_in_c":
-            hashlib.pbkdf2_hmac("sha256", b"", b"", (1 << 31) - 1)
-        elif self.how == "memory":
-            held = [bytearray(64 << 20) for _ in range(64)]  # 4 GB, all of it touched
-            raise AssertionError(f"got {len(held)} pieces: memory is not bounded")
-        elif self.how == "raise":
-            raise RuntimeError("cannot count this")
+        if self.how:
+            break_as(self.how)
 
 
 def halved_recipe(how: str = "", half: str = "compute", pause: float = 0.0) -> Recipe:

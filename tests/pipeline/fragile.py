@@ -34,17 +34,19 @@ class Fragile(Operator):
     def _count(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         texts = [text or "" for text in batch["text"].to_pylist()]
         if any(word in text for text in texts for word in self.words):
-            self._break()
+            break_as(self.how)
         return append(batch, self.provides, {"letters": [len(text) for text in texts]})
 
-    def _break(self) -> None:
-        if self.how == "crash":
-            os.kill(os.getpid(), signal.SIGSEGV)
-        elif self.how == "hang":
-            time.sleep(1000)
-        elif self.how == "hang_in_c":
-            hashlib.pbkdf2_hmac("sha256", b"", b"", (1 << 31) - 1)
-        elif self.how == "memory":
-            held = [bytearray(64 << 20) for _ in range(64)]  # 4 GB, all of it touched
-            raise AssertionError(f"got {len(held)} pieces: memory is not bounded")
-        raise RuntimeError("cannot count this")
+
+def break_as(how: str) -> None:
+    """Breaks in one of the ways of `Fragile.how`."""
+    if how == "crash":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    elif how == "hang":
+        time.sleep(1000)
+    elif how == "hang_in_c":
+        hashlib.pbkdf2_hmac("sha256", b"", b"", (1 << 31) - 1)
+    elif how == "memory":
+        held = [bytearray(64 << 20) for _ in range(64)]  # 4 GB, all of it touched
+        raise AssertionError(f"got {len(held)} pieces: memory is not bounded")
+    raise RuntimeError("cannot count this")
