@@ -7,12 +7,16 @@ equality join for each choice of m blocks finds every pair.
 
 from itertools import combinations, pairwise
 
+import pyarrow as pa
+
 from curation.core.step import Session
 
 MANY_HASHES = 100_000_000
 """Distinct hashes above which keys take one block more, to keep candidates few."""
 
 MAX_DISTANCE = 12
+
+_MASKS = pa.schema([("nth", pa.int32()), ("mask", pa.int64())])
 
 
 def block_masks(distance: int, hashes: int) -> list[int]:
@@ -60,13 +64,25 @@ def near_matches(session: Session, table: str, hashes: str, wanted: str, distanc
 
     Each wanted hash has its own distance; `distance` is the largest of them.
     """
-    queries = [
+    masks = block_masks(distance, 0)
+    session.load(
+        f"{table}_masks", pa.table({"nth": range(len(masks)), "mask": masks}, schema=_MASKS)
+    )
+
+    # One join over (mask, key), however many masks: Spark plans a union of 45 joins for minutes.
+    def keyed(rows: str, *columns: str) -> str:
+        named = "".join(f"h.{column}, " for column in columns)
+        both = f"{rows} AS h CROSS JOIN {table}_masks AS m"
+        return f"(SELECT {named}m.nth, h.phash & m.mask AS key FROM {both})"
+
+    session.create(
+        table,
         f"""
-        SELECT x.phash AS phash, y.phash AS wanted,
+        SELECT DISTINCT x.phash AS phash, y.phash AS wanted,
                bit_count(xor(x.phash, y.phash)) AS distance, y.distance AS allowed
-        FROM {hashes} AS x JOIN {wanted} AS y ON x.phash & {mask} = y.phash & {mask}
+        FROM {keyed(hashes, "phash")} AS x
+        JOIN {keyed(wanted, "phash", "distance")} AS y ON x.nth = y.nth AND x.key = y.key
         WHERE bit_count(xor(x.phash, y.phash)) <= y.distance
-        """
-        for mask in block_masks(distance, 0)
-    ]
-    session.create(table, " UNION ".join(queries))
+        """,
+    )
+    session.drop(f"{table}_masks")
