@@ -15,7 +15,7 @@ from curation.pipeline.ingest import IngestRequest
 from curation.pipeline.recipe import Recipe
 from curation.pipeline.run import run
 from tests.pipeline.corpora import plain_recipe
-from tests.pipeline.fragile import Fragile
+from tests.pipeline.fragile import Fragile, break_as
 
 LIMITS = Limits(deadline=3.0, memory=3 << 30)
 PAIRS = 48
@@ -58,10 +58,13 @@ class Crashing(Fragile):
     def provides(self) -> pa.Schema:
         return pa.schema([(self.name, pa.int32())])
 
+    def breaks(self) -> None:
+        break_as(self.how)
+
     def _count(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         texts = [text or "" for text in batch["text"].to_pylist()]
         if any(word in text for text in texts for word in self.words):
-            self._break()
+            self.breaks()
         letters = [len(text) for text in texts]
         return append(batch, self.provides, {self.name: letters})
 
@@ -78,7 +81,7 @@ class Hungry(Crashing):
     name = "hungry"
     words: tuple[str, ...] = ("number 31 ",)
 
-    def _break(self) -> None:
+    def breaks(self) -> None:
         held = [np.empty(1 << 28, np.uint8) for _ in range(64)]  # 16 GB
         raise AssertionError(f"got {len(held)} pieces: memory is not bounded")
 

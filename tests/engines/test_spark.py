@@ -1,14 +1,12 @@
 """Spark in this process: tasks, sessions, what the driver holds, and the bytes of a whole run."""
 
 import os
-import resource
 import signal
 import time
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
@@ -18,8 +16,6 @@ from curation.engines.sql import DuckSession
 from curation.io.sources import SourceOptions
 from curation.pipeline.ingest import IngestRequest
 from curation.pipeline.run import run
-from curation.relational.caption_frequency import CaptionFrequency
-from curation.relational.exact_dedup import ExactDedup
 from tests.pipeline.corpora import curate, plain_recipe, tree, write_pairs
 from tests.relational.sessions import spark_here
 
@@ -340,76 +336,6 @@ def test_a_file_that_is_gone_is_a_fault_of_storage(session, tmp_path):
     (tmp_path / "a.parquet").unlink()
     with pytest.raises(StorageError, match=r"a\.parquet"):
         session.create("t", "SELECT n FROM v")
-
-
-# What the driver holds
-
-MILLION = 1_000_000
-
-
-def one_caption(folder: Path) -> list[str]:
-    """A million rows of one caption on as many images, each image twice."""
-    files = []
-    for shard in range(20):
-        rows = np.arange(MILLION // 20)
-        place = rows + shard * len(rows)
-        table = pa.table(
-            {
-                "shard": pa.array(np.full(len(rows), shard), pa.int32()),
-                "row": pa.array(rows, pa.int32()),
-                "uid": pc.cast(pa.array(place), pa.string()),
-                "caption_hash": pa.array(["c" * 32] * len(rows)),
-                "media_sha256": pc.cast(pa.array(place // 2), pa.string()),
-                "area": pa.array(place % 1000, pa.float64()),
-            }
-        )
-        files.append(str(folder / f"{shard:09d}.parquet"))
-        pq.write_table(table, files[-1])
-    return files
-
-
-@pytest.mark.parametrize(
-    ("step", "dropped"),
-    [
-        (CaptionFrequency(name="captions", max_images=2), MILLION),
-        (ExactDedup(name="image", by="image"), MILLION // 2),
-        (ExactDedup(name="both", by="image_caption"), MILLION // 2),
-    ],
-    ids=lambda value: getattr(value, "name", ""),
-)
-def test_a_million_rows_of_one_caption_stay_off_the_driver(session, tmp_path, step, dropped):
-    """The driver may collect 50 MB (spark.driver.maxResultSize), and its Python grow by as much."""
-    assert session._spark.sparkContext.getConf().get("spark.driver.maxResultSize") == "50m"
-    session.read_files("survivors", one_caption(tmp_path))
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    step.decide(session)
-    shards = [Numbered(shard) for shard in range(20)]
-    query = "SELECT shard, row, reason AS why FROM verdicts"
-    counted = list(session.each(query, VERDICTS, shards, count))
-    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    assert sum(counted) == dropped
-    assert grown < 50 << 10  # kilobytes
-
-
-def count(_: Numbered, rows: pa.Table) -> int:
-    return rows.num_rows
-
-
-def test_one_group_with_a_million_rows_is_numbered(session, tmp_path):
-    session.read_files("survivors", one_caption(tmp_path))
-    session.create(
-        "ranked",
-        "SELECT shard, row, row_number() OVER (PARTITION BY caption_hash ORDER BY area DESC NULLS "
-        "LAST, uid ASC NULLS LAST) AS place FROM survivors",
-    )
-    assert session.scalar("SELECT max(place) FROM ranked") == MILLION
-    streamed = 0
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    for batch in session.stream("SELECT shard, row, place FROM ranked ORDER BY place"):
-        assert batch["place"][0].as_py() == streamed + 1
-        streamed += batch.num_rows
-    assert streamed == MILLION
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50 << 10
 
 
 # Whole runs
