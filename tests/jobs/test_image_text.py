@@ -62,7 +62,7 @@ def test_no_threshold_means_measuring_again(setting):
     assert layers_of(recipe().with_settings((setting,)).operators) == layers_of(recipe().operators)
 
 
-READ_CAPTIONS = ("concepts", "clip", "visual_cluster", "linear_head")
+READ_CAPTIONS = ("concepts", "clip", "visual_cluster", "linear_head", "recaption")
 """Operators that read what caption_text measures, or read one that does."""
 
 

@@ -74,6 +74,9 @@ OPENED = [
 ]
 """Names of them, for tests that run on each."""
 
+EMBEDDED = pytest.mark.parametrize("decide", ["duckdb"], indirect=True)
+"""For a test of many runs of one step: each takes Spark seconds, in an order of its own anyway."""
+
 
 def verdicts(session: Any) -> list[dict[str, Any]]:
     """What the step said, by sample."""

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from curation.core.draw import uniforms
 from curation.core.errors import UsageError
 from curation.relational.balance import Balance, tail_share, tail_threshold
-from tests.relational.sessions import OPENED, SESSIONS, dropped, survivors
+from tests.relational.sessions import EMBEDDED, OPENED, SESSIONS, dropped, survivors
 
 
 def draw(seed, uid, entry, by="concepts"):
@@ -179,6 +179,7 @@ def test_a_larger_tail_share_keeps_a_superset(decide, given_, one, other):
     assert less <= larger
 
 
+@EMBEDDED
 def test_the_number_kept_is_within_binomial_bounds(decide):
     """Over 20 seeds, of every sample the chance to stay is 1 - the product of (1 - p)."""
     rows = [row for row in zipf(3, 2000) if row["concepts"]]
@@ -284,6 +285,7 @@ def test_languages_with_the_same_ids_do_not_share_counts(decide):
     assert {v["value"] for v in said} == {0.25}
 
 
+@EMBEDDED
 def test_does_not_depend_on_row_order_or_threads(decide):
     rows = zipf(8, 3000)
     step = Balance(name="b", tail_share=0.2)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from curation.core.errors import UsageError
 from curation.relational.clip_select import ClipSelect
-from tests.relational.sessions import OPENED, SESSIONS, dropped, survivors
+from tests.relational.sessions import EMBEDDED, OPENED, SESSIONS, dropped, survivors
 
 HALVES = [float(np.float32(n / 7)) for n in range(-8, 9)] + [0.0, 1e-9, 1.5e-9, -1e-9, 1e-30]
 
@@ -161,6 +161,7 @@ def test_a_stage_without_a_rule_says_what_to_set(decide):
         decide(ClipSelect(name="c"), placed([0.1]))
 
 
+@EMBEDDED
 def test_does_not_depend_on_row_order_or_threads(decide):
     rows = corpus(4)
     step = ClipSelect(name="c", threshold=0.2, top_fraction=0.4)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from curation.relational import near_dedup
 from curation.relational.near_dedup import NearDedup
 from tests.relational.sessions import (
+    EMBEDDED,
     OPENED,
     SESSIONS,
     best_first,
@@ -93,6 +94,7 @@ def test_is_the_greedy_choice_over_all_pairs(decide, distance):
     assert len(said) > 100
 
 
+@EMBEDDED
 def test_does_not_depend_on_row_order_or_threads(decide):
     rows = planted(11, 2000)
     step = NearDedup(name="near")
@@ -124,6 +126,7 @@ def test_small_crowded_corpora(decide, given_, distance, measures, shuffle):
 
 
 @pytest.mark.parametrize("rounds", [0, 1, 2])
+@EMBEDDED
 def test_what_the_rounds_leave_is_decided_the_same(decide, monkeypatch, rounds):
     rows = planted(21, 1500)
     expected = decide(NearDedup(name="near"), rows)

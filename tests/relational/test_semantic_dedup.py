@@ -14,7 +14,15 @@ from sqlglot import exp
 from curation.core.draw import words
 from curation.relational import semantic_dedup
 from curation.relational.semantic_dedup import SemanticDedup
-from tests.relational.sessions import SESSIONS, best_first, dropped, kept_by, survivors, verdicts
+from tests.relational.sessions import (
+    EMBEDDED,
+    SESSIONS,
+    best_first,
+    dropped,
+    kept_by,
+    survivors,
+    verdicts,
+)
 from tests.relational.test_portable_selection import Whole
 from tests.relational.test_portable_sql import IN_BOTH, function_name, there_and_back
 
@@ -154,6 +162,7 @@ def test_greedy_keeps_what_reference_drops_for_a_sample_that_goes(decide):
 
 
 @pytest.mark.parametrize("mode", ["reference", "greedy"])
+@EMBEDDED
 def test_does_not_depend_on_row_order_threads_or_blocks(decide, mode, monkeypatch):
     rows = planted(3, 2000, 2)
     step = SemanticDedup(name="s", mode=mode)

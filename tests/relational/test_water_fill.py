@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 
 from curation.core.draw import order_keys
 from curation.relational.water_fill import WaterFill
-from tests.relational.sessions import OPENED, SESSIONS, best_first, dropped, survivors, verdicts
+from tests.relational.sessions import (
+    EMBEDDED,
+    OPENED,
+    SESSIONS,
+    best_first,
+    dropped,
+    survivors,
+    verdicts,
+)
 
 
 def key_order(value):
@@ -159,6 +167,7 @@ def test_another_seed_is_another_choice_of_the_same_sizes(decide):
 
 
 @pytest.mark.parametrize("keep_best", [(), ("clip_score",)])
+@EMBEDDED
 def test_does_not_depend_on_row_order_or_threads(decide, keep_best):
     rows = corpus(6)
     step = WaterFill(name="w", target=700, levels=("cluster", "domain"), keep_best=keep_best)

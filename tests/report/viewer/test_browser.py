@@ -1,0 +1,236 @@
+"""The viewer in a real browser, as somebody uses it."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from tests.report.viewer.corpora import LONG, hostile_corpus
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="no chromium is installed"),
+]
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory) -> Path:
+    return hostile_corpus(tmp_path_factory.mktemp("browser"))
+
+
+@pytest.fixture(scope="module")
+def address(out) -> Iterator[str]:
+    """Where `curate view` says that it serves."""
+    command = [sys.executable, "-m", "curation", "view", str(out), "--port", "0",
+               "--against", str(out)]  # fmt: skip
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        found = re.search(r"http://127\.0\.0\.1:\d+/", server.stdout.readline())
+        assert found is not None
+        yield found[0]
+        server.terminate()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as play:
+        made = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield made
+        made.close()
+
+
+@pytest.fixture
+def page(browser, address) -> Iterator[Any]:
+    """A page at the funnel; a script's error or a breach of the policy fails the test."""
+    context = browser.new_context(
+        viewport={"width": 1360, "height": 900}, base_url=address, accept_downloads=True
+    )
+    made = context.new_page()
+    wrong: list[str] = []
+    made.on("pageerror", lambda error: wrong.append(str(error)))
+    made.on("console", lambda m: wrong.append(m.text) if m.type == "error" else None)
+    made.on(
+        "request", lambda r: None if r.url.startswith((address, "blob:")) else wrong.append(r.url)
+    )
+    made.goto("/")
+    made.wait_for_selector("h1")
+    yield made
+    context.close()
+    assert wrong == []
+
+
+def shot(page: Any, name: str) -> None:
+    """Kept where SCREENSHOTS says, to be looked at."""
+    if folder := os.environ.get("SCREENSHOTS"):
+        page.screenshot(path=Path(folder) / f"{name}.png")
+
+
+def texts(page: Any, selector: str) -> list[str]:
+    found: list[str] = page.locator(selector).all_inner_texts()
+    return found
+
+
+def open_page(page: Any, name: str) -> None:
+    page.goto(f"/#/{name}")
+    page.wait_for_load_state("networkidle")
+
+
+def test_a_reason_of_the_funnel_leads_to_its_samples(page):
+    assert page.locator("h1").inner_text() == "13 of 16 samples kept"
+    shot(page, "funnel")
+    page.get_by_role("link", name="min side").click()
+    page.wait_for_selector("a.tile")
+    assert texts(page, ".total") == ["1 sample"]
+    assert "180 < 200" in page.locator("a.tile").inner_text()
+
+
+def test_a_threshold_that_is_dragged_recounts_as_duckdb_does(page, out):
+    open_page(page, "whatif?measure=min_side")
+    line = page.locator(".threshold[data-rule='heuristics.min_side']")
+    line.wait_for()
+    knob = line.locator(".knob").bounding_box()
+    x, y = knob["x"] + knob["width"] / 2, knob["y"] + knob["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    for step in range(1, 9):
+        page.mouse.move(x + 22 * step, y)
+    page.mouse.up()
+    page.wait_for_load_state("networkidle")
+    page.wait_for_timeout(400)
+    threshold = float(page.locator("input[data-rule='heuristics.min_side']").input_value())
+    assert threshold > 205
+    files = str(out / "corpus" / "layers" / "image_probe-*" / "*.parquet")
+    query = "SELECT count(*) FROM read_parquet($1) WHERE min_side < $2"
+    (fails,) = duckdb.execute(query, [files, threshold]).fetchone()
+    assert texts(page, "[data-figure='break this rule']") == [str(fails)]
+    assert texts(page, "#flags") == [f"--set heuristics.min_side={threshold:g}"]
+    shot(page, "whatif")
+    page.keyboard.press("Escape")
+    line.focus()
+    page.keyboard.press("ArrowLeft")
+    page.wait_for_timeout(300)
+    assert float(page.locator("input[data-rule='heuristics.min_side']").input_value()) < threshold
+
+
+def test_hostile_captions_are_text_and_nothing_else(page):
+    open_page(page, "gallery")
+    page.wait_for_selector("a.tile")
+    assert "<script>window.hacked" in page.locator("a.tile[data-at='1']").inner_text()
+    shot(page, "gallery")
+    open_page(page, "sample?at=1")
+    assert "<img src=x onerror=" in page.locator(".caption .text").inner_text()
+    open_page(page, "sample?at=2")
+    turned = page.locator(".caption .text .strange")
+    assert "U+202E" in turned.inner_text()
+    assert "\u202e" not in turned.inner_text()
+    assert turned.get_attribute("dir") == "auto"
+    assert page.evaluate("window.hacked") is None
+    assert page.locator("main script, main img[src='x']").count() == 0
+
+
+def test_a_megabyte_is_cut_until_it_is_asked_for(page):
+    open_page(page, "sample?at=3")
+    text = page.locator(".caption .text")
+    assert len(text.inner_text()) < 2100
+    page.get_by_role("button", name=f"Show all {len(LONG):,} characters").click()
+    page.wait_for_function(
+        f"document.querySelector('.caption .text').textContent.length == {len(LONG)}"
+    )
+    box = text.bounding_box()
+    assert box["height"] <= 301
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_search_by_keys_alone(page):
+    page.keyboard.press("/")
+    page.wait_for_selector("#search:focus")
+    page.keyboard.type("red barn")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".chip")
+    page.wait_for_selector("a.tile")
+    assert texts(page, ".total") == ["1 sample"]
+    page.keyboard.press("j")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".stepper")
+    assert "1 of 1" in page.locator(".stepper").inner_text()
+    page.keyboard.press("Escape")
+    page.wait_for_selector("a.tile")
+    assert "#/gallery?text=red+barn" in page.url
+
+
+def test_opinions_by_keys_become_a_labels_file(page):
+    open_page(page, "sample?status=kept&at=0")
+    page.keyboard.press("k")
+    page.wait_for_selector(".mark-keep[aria-pressed='true']")
+    page.keyboard.press("ArrowRight")
+    page.wait_for_url("**at=1")
+    page.wait_for_selector(".mark-drop")
+    page.keyboard.press("d")
+    page.wait_for_selector(".mark-drop[aria-pressed='true']")
+    shot(page, "sample")
+    with page.expect_download() as waiting:
+        page.get_by_role("button", name="Save 2 labels").click()
+    lines = Path(waiting.value.path()).read_text().splitlines()
+    said = [json.loads(line) for line in lines]
+    assert {(row["shard"], row["row"], row["label"]) for row in said} == {
+        (0, 0, "keep"), (0, 1, "drop"),
+    }  # fmt: skip
+    page.keyboard.press("d")
+    page.wait_for_selector(".mark-drop[aria-pressed='false']")
+    assert page.get_by_role("button", name="Save 1 label").is_visible()
+
+
+def test_arrows_walk_the_gallery(page):
+    open_page(page, "gallery")
+    page.wait_for_selector("a.tile[data-at='6']")
+    for key in ("ArrowRight", "ArrowRight", "ArrowDown", "ArrowLeft"):
+        page.keyboard.press(key)
+    columns = int(
+        page.evaluate("Math.floor((document.querySelector('.grid').clientWidth + 16) / 224)")
+    )
+    assert page.evaluate("document.activeElement.dataset.at") == str(columns)
+    page.keyboard.press("Shift+K")
+    page.wait_for_selector(f"a.tile[data-at='{columns}'][data-opinion='keep']")
+
+
+def test_every_other_page_shows_what_it_is_for(page):
+    open_page(page, "duplicates")
+    page.wait_for_selector(".group")
+    assert texts(page, ".group .head .tag") == ["stays"]
+    shot(page, "duplicates")
+    open_page(page, "concepts")
+    page.wait_for_selector("svg.ranks")
+    shot(page, "concepts")
+    open_page(page, "compare")
+    page.wait_for_selector(".panel")
+    assert "16 samples have the same fate" in page.locator(".lead").inner_text()
+    shot(page, "compare")
+    page.keyboard.press("?")
+    assert page.locator("dialog.help").is_visible()
+
+
+def test_dark_is_a_choice_that_stays(page):
+    page.get_by_role("button", name="light or dark").click()
+    page.reload()
+    page.wait_for_selector("h1")
+    assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+
+
+def test_the_whole_page_is_ready_at_once(page):
+    begun = time.monotonic()
+    open_page(page, "gallery?status=kept")
+    page.wait_for_selector("a.tile img")
+    assert time.monotonic() - begun < 5
