@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 UV := $(BIN)/uv
 DEMO := demo-out
 VLLM := .venv-vllm
+EXTRAS ?=
 MODEL ?=
 PORT ?= 8000
 FAULTS := tests/engines/test_spark_faults.py tests/engines/test_ray_faults.py
@@ -13,6 +14,9 @@ NATIVE := $(wildcard curation/operators/text/_ngrams*.[ch])
 .PHONY: setup demo test faults check bench constraints vllm-cpu recaption-server clean
 
 setup: $(VENV)/.ready
+ifneq ($(EXTRAS),)
+	VIRTUAL_ENV=$(VENV) $(UV) pip install --compile-bytecode --constraint constraints.txt --editable ".[$(EXTRAS)]"
+endif
 
 $(UV):
 	@echo "== making $(VENV) with $(PYTHON)"

@@ -1,7 +1,6 @@
 """Which engine a command runs on, and how it is reached."""
 
 import importlib
-import importlib.util
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import Annotated, Literal, cast
 
 import tyro
 
+from curation.cli.extras import require
 from curation.core.errors import UsageError
 from curation.core.limits import Limits
 from curation.core.placement import Placement
@@ -76,13 +76,8 @@ def _bytes(option: str, text: str) -> int:
 
 
 def _check_installed(engine: str) -> None:
-    needed = _NEEDS.get(engine)
-    try:
-        there = needed is None or importlib.util.find_spec(needed) is not None
-    except ValueError:  # what find_spec makes of a module that is blocked
-        there = False
-    if not there:
-        raise UsageError(f"engine {engine} needs {needed}: pip install 'curation[{engine}]'")
+    if engine in _NEEDS:
+        require(engine, f"engine {engine}", _NEEDS[engine])
 
 
 def engine_of(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from curation.cli.common import Files
+from curation.cli.extras import require
 from curation.cli.progress import make_progress
 from curation.cli.run_log import RunLog
 from curation.cli.train_progress import make_watcher
@@ -65,6 +66,7 @@ class Train:
 
     def run(self) -> int:
         _patient_threads()
+        require("train", "curate train", "tokenizers", "av")
         from curation.trainer.distributed import rank_here
         from curation.trainer.run import plan_only, train
 
@@ -160,6 +162,7 @@ class Sample:
 
     def run(self) -> int:
         _patient_threads()
+        require("train", "curate sample", "tokenizers")
         from curation.trainer.answer import answer
 
         if self.max_tokens < 1 or self.temperature < 0:

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -266,3 +267,11 @@ def test_the_record_of_a_run_names_its_corpora(trained) -> None:
     record = json.loads((trained / "run.json").read_text())
     assert [corpus["share"] for corpus in record["corpora"]] == [0.7, 0.3]
     assert record["recipe"]["stage"] == 1 and record["plan"]
+
+
+def test_a_missing_extra_is_named_before_anything_is_read(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "tokenizers", None)
+    assert main(["train", "--stage", "1", "--corpus", "nowhere", "--out", "o"]) == 2
+    said = capsys.readouterr().err
+    assert "curate train needs tokenizers: pip install 'curation[train]'" in said
+    assert "Traceback" not in said
