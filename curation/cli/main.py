@@ -19,6 +19,7 @@ def commands() -> dict[str, Any]:
     """Commands by name."""
     from curation.cli import concepts, ingest, look, stages, train
     from curation.cli.report import Report
+    from curation.cli.view import View
 
     return {
         "run": ingest.Run,
@@ -38,6 +39,7 @@ def commands() -> dict[str, Any]:
         "verify": look.Verify,
         "diff": look.Diff,
         "report": Report,
+        "view": View,
         "gc": look.Gc,
     }
 

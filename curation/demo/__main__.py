@@ -85,6 +85,7 @@ class Demo(Generate):
         _step("4/4 the score: what was planted, and what became of it")
         print_score(score(out, out / "run"), Console())
         print(f"\n{time.monotonic() - start:.0f} s. The report, to open in a browser:\n{report}")
+        print(f"To look at every sample and move thresholds:\ncurate view {out}/run")
         return 0
 
 

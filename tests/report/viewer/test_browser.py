@@ -84,8 +84,11 @@ def texts(page: Any, selector: str) -> list[str]:
 
 
 def open_page(page: Any, name: str) -> None:
+    """Opens a page of the viewer; nothing that is not there may be told by its name."""
     page.goto(f"/#/{name}")
     page.wait_for_load_state("networkidle")
+    told = page.locator("main").inner_text().split()
+    assert not {"null", "undefined", "NaN", "[object"} & set(told)
 
 
 def test_a_reason_of_the_funnel_leads_to_its_samples(page):
@@ -146,9 +149,8 @@ def test_a_megabyte_is_cut_until_it_is_asked_for(page):
     text = page.locator(".caption .text")
     assert len(text.inner_text()) < 2100
     page.get_by_role("button", name=f"Show all {len(LONG):,} characters").click()
-    page.wait_for_function(
-        f"document.querySelector('.caption .text').textContent.length == {len(LONG)}"
-    )
+    page.locator(".caption .text.long").wait_for()
+    assert text.evaluate("text => text.textContent.length") == len(LONG)
     box = text.bounding_box()
     assert box["height"] <= 301
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
@@ -220,6 +222,24 @@ def test_every_other_page_shows_what_it_is_for(page):
     shot(page, "compare")
     page.keyboard.press("?")
     assert page.locator("dialog.help").is_visible()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_no_page_has_a_serious_accessibility_fault(page, theme):
+    from axe_playwright_python.sync_playwright import Axe
+
+    page.emulate_media(color_scheme=theme)
+    names = ("funnel", "gallery", "whatif", "concepts", "duplicates", "compare", "sample?at=4")
+    for name in names:
+        open_page(page, name)
+        page.wait_for_timeout(300)
+        found = Axe().run(page).response["violations"]
+        grave = [
+            (v["id"], [node["html"][:200] for node in v["nodes"][:3]])
+            for v in found
+            if v["impact"] in ("serious", "critical")
+        ]
+        assert grave == [], name
 
 
 def test_dark_is_a_choice_that_stays(page):

@@ -10,7 +10,7 @@ import pytest
 from curation.cli.main import main
 from curation.core.errors import UsageError
 from curation.report.viewer.server import serve
-from tests.pipeline.corpora import caption
+from tests.pipeline.corpora import caption, curate, write_pairs
 from tests.report.viewer.corpora import (
     LONG,
     SCRIPT,
@@ -172,6 +172,24 @@ def test_what_a_list_names_is_nowhere(tmp_path):
     # What fell before the list was looked at is listed without its picture.
     assert get(app, "/image?at=4")[0] == 404
     assert get(app, "/image?at=10")[0] == 200
+
+
+def test_personal_data_is_unreadable_wherever_it_stands(tmp_path):
+    source = write_pairs(tmp_path / "source", 6)
+    lines = [json.loads(line) for line in (source / "pairs.jsonl").read_text().splitlines()]
+    lines[2]["text"] = "Write to the painter at ann.lee@example.com or 020 7946 0958"
+    lines[2]["alt"] = lines[2]["text"]
+    (source / "pairs.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    curate(source, tmp_path / "out")
+    app = viewer(view_of(tmp_path / "out"))
+    said = asked(app, "sample?at=2")
+    assert said["tile"]["cause"] == "email"
+    assert said["text"] == "Write to the painter at •••@••• or ••• •••• ••••"
+    answers = [get(app, f"/api/{path}")[2].decode() for path in (
+        "sample?at=2", "caption?at=2", "samples?status=dropped", "strip?moved=heuristics.email",
+    )]  # fmt: skip
+    assert not [answer for answer in answers if "ann.lee" in answer or "7946" in answer]
+    assert sum("painter" in answer for answer in answers) >= 3
 
 
 def test_an_undecided_corpus_can_be_seen_too(tmp_path):

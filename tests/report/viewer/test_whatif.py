@@ -76,11 +76,21 @@ def test_fails_and_only_are_what_duckdb_counts(view, out):
     assert said["only"] > 0
 
 
+def test_rules_over_words_stand_beside_those_that_move(source, tmp_path):
+    rules = ("heuristics.language=de", "heuristics.min_side=0")
+    curate(source, tmp_path / "words", *rules, shard_samples=7)
+    words = view_of(tmp_path / "words")
+    totals = words.corpus.manifest.totals
+    assert "heuristics.language" not in words.whatif.movable
+    said = words.recount("heuristics.min_side", {})
+    assert said["kept"] == totals.kept < 30
+    assert words.recount("heuristics.min_side", {"heuristics.min_side": 1e6})["kept"] == 0
+
+
 def test_strips_are_the_nearest_on_each_side(view):
     said = view.strip("heuristics.min_side", {"heuristics.min_side": 220.0})
-    assert [tile["value"] for tile in said["failing"]] == [201] * 4 + [200] * 4 + [199] * 4 + [
-        150
-    ] * 4
+    failing = [201] * 4 + [200] * 4 + [199] * 5 + [150] * 3
+    assert [tile["value"] for tile in said["failing"]] == failing
     assert [tile["value"] for tile in said["passing"]] == [240] * 4 + [256] * 4 + [300] * 4
 
 

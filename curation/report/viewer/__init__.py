@@ -1,0 +1,1 @@
+"""The local viewer: a corpus in the browser, read-only."""

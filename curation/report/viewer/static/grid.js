@@ -1,0 +1,113 @@
+// A grid of very many tiles of which only those in sight exist.
+
+import { ask } from "./api.js";
+import { h, put, toast } from "./dom.js";
+import { onOpinion } from "./opinions.js";
+import { tileLink } from "./tile.js";
+
+const PAGE = 60;
+const MOST = 120_000; // browsers lay out no page much taller
+const GAP = 16;
+const WIDE = 208;
+const TALL = 274;
+
+export class Grid {
+  constructor(context, filter) {
+    this.context = context;
+    this.filter = filter;
+    this.pages = new Map();
+    this.tiles = new Map();
+    this.total = null;
+    this.focus = 0;
+    this.element = h("div", { class: "grid", role: "list", "aria-label": "samples" });
+    this.gone = new AbortController();
+    const { signal } = this.gone;
+    const draw = () => { cancelAnimationFrame(this.frame); this.frame = requestAnimationFrame(() => this.draw()); };
+    addEventListener("scroll", draw, { signal, passive: true });
+    addEventListener("resize", draw, { signal });
+    this.forget = onOpinion((uid) => this.mark(uid));
+  }
+
+  close() {
+    this.gone.abort();
+    this.forget();
+    cancelAnimationFrame(this.frame);
+  }
+
+  get reach() { return Math.min(this.total ?? 0, MOST); }
+
+  async start() {
+    await this.load(0);
+    this.draw();
+    return this.total;
+  }
+
+  async load(page) {
+    if (this.pages.has(page)) return this.pages.get(page);
+    const asked = ask("samples", { ...this.filter, of: this.context.of, offset: page * PAGE, limit: PAGE }, this.gone.signal)
+      .then((said) => { this.total = said.total; return said.tiles; });
+    this.pages.set(page, asked);
+    try {
+      return await asked;
+    } catch (error) {
+      this.pages.delete(page);
+      throw error;
+    }
+  }
+
+  draw() {
+    if (this.total === null || !this.element.isConnected) return;
+    const across = this.element.clientWidth;
+    this.columns = Math.max(1, Math.floor((across + GAP) / (WIDE + GAP)));
+    const width = (across - GAP * (this.columns - 1)) / this.columns;
+    const rows = Math.ceil(this.reach / this.columns);
+    this.element.style.setProperty("height", `${Math.max(0, rows * (TALL + GAP) - GAP)}px`);
+    const top = -this.element.getBoundingClientRect().top;
+    const first = Math.max(0, Math.floor(top / (TALL + GAP)) - 1);
+    const last = Math.min(rows, Math.ceil((top + innerHeight) / (TALL + GAP)) + 1);
+    const from = first * this.columns, to = Math.min(this.reach, last * this.columns);
+    for (const [nth, tile] of this.tiles)
+      if (nth < from || nth >= to) { tile.remove(); this.tiles.delete(nth); }
+    for (let nth = from; nth < to; nth++) {
+      const tile = this.tiles.get(nth) ?? this.make(nth);
+      tile.style.setProperty("transform",
+        `translate(${(nth % this.columns) * (width + GAP)}px, ${Math.floor(nth / this.columns) * (TALL + GAP)}px)`);
+      tile.style.setProperty("width", `${width}px`);
+      tile.classList.toggle("focus", nth === this.focus && this.moved === true);
+    }
+  }
+
+  make(nth) {
+    const cell = h("div", { class: "cell", role: "listitem" });
+    this.tiles.set(nth, cell);
+    this.element.append(cell);
+    this.load(Math.floor(nth / PAGE)).then((tiles) => {
+      const tile = tiles[nth % PAGE];
+      if (tile) put(cell, tileLink(this.context, tile, { within: this.filter }));
+    }).catch((error) => { if (error.name !== "AbortError") toast(error.message); });
+    return cell;
+  }
+
+  mark(uid) {
+    for (const link of this.element.querySelectorAll("a.tile"))
+      if (uid === null || link.dataset.uid === uid)
+        link.dataset.opinion = this.context.opinions(this.context.of).of(link.dataset.uid);
+  }
+
+  move(by) {
+    if (!this.reach) return;
+    this.focus = this.moved ? Math.min(this.reach - 1, Math.max(0, this.focus + by)) : this.focus;
+    this.moved = true;
+    const edge = this.element.getBoundingClientRect().top + scrollY;
+    const top = edge + Math.floor(this.focus / this.columns) * (TALL + GAP);
+    if (top < scrollY + 130) scrollTo({ top: top - 130 });
+    else if (top + TALL > scrollY + innerHeight - 20) scrollTo({ top: top + TALL - innerHeight + 20 });
+    this.draw();
+    this.tiles.get(this.focus)?.querySelector("a")?.focus({ preventScroll: true });
+  }
+
+  async current() {
+    if (!this.reach) return null;
+    return (await this.load(Math.floor(this.focus / PAGE)))[this.focus % PAGE] ?? null;
+  }
+}

@@ -1,0 +1,158 @@
+// Header, addresses and keys; each page is a module of its own.
+
+import { ask, filterOf, here, link } from "./api.js";
+import { h, put, strange, toast } from "./dom.js";
+import { Opinions, onOpinion } from "./opinions.js";
+import * as clusters from "./pages/clusters.js";
+import * as compare from "./pages/compare.js";
+import * as concepts from "./pages/concepts.js";
+import * as duplicates from "./pages/duplicates.js";
+import * as funnel from "./pages/funnel.js";
+import * as gallery from "./pages/gallery.js";
+import * as sample from "./pages/sample.js";
+import * as whatif from "./pages/whatif.js";
+
+const PAGES = { funnel, gallery, whatif, concepts, clusters, duplicates, compare, sample };
+const TITLES = {
+  funnel: "Funnel", gallery: "Gallery", whatif: "What if", concepts: "Concepts",
+  clusters: "Clusters", duplicates: "Duplicates", compare: "Compare",
+};
+
+class Context {
+  constructor(views, overviews) {
+    this.views = views.views;
+    this.comparable = views.compare;
+    this.overviews = overviews;
+    this.opinion = Object.fromEntries(Object.entries(overviews).map(([of, o]) => [of, new Opinions(o.sha256)]));
+    this.settings = {};
+    this.of = "a";
+  }
+  get overview() { return this.overviews[this.of]; }
+  opinions(of) { return this.opinion[of]; }
+}
+
+let context, page, turn = 0;
+
+const main = document.getElementById("main");
+
+async function show() {
+  const now = ++turn;
+  const { page: name, params } = here();
+  const module = PAGES[name] ?? funnel;
+  const of = params.get("of") ?? "a";
+  context.of = of in context.views ? of : "a";
+  page?.close?.();
+  page = null;
+  header(name);
+  document.title = `${TITLES[name] ?? "Sample"} · ${context.views[context.of]}`;
+  const place = h("div", { class: `page page-${name}` });
+  put(main, place);
+  scrollTo({ top: 0 });
+  try {
+    const made = await module.render(place, params, context);
+    if (now === turn) page = made; else made?.close?.();
+  } catch (error) {
+    if (error.name === "AbortError" || now !== turn) return;
+    put(place, h("div", { class: "problem", role: "alert" }, h("h1", {}, "This cannot be shown"), h("p", {}, strange(error.message))));
+  }
+}
+
+function header(name) {
+  const has = context.overview.has;
+  const there = {
+    concepts: has.balance, clusters: has.map, duplicates: context.overview.decided, compare: context.comparable,
+  };
+  const tabs = Object.entries(TITLES).filter(([tab]) => there[tab] ?? true);
+  const of = context.of === "a" ? undefined : context.of;
+  put(document.getElementById("header"),
+    h("a", { class: "brand", href: link("funnel", { of }) },
+      h("span", { class: "mark", "aria-hidden": "true" }), strange(context.views[context.of].split("/").filter(Boolean).at(-1) ?? "corpus")),
+    h("nav", { "aria-label": "pages" }, tabs.map(([tab, title]) =>
+      h("a", { href: link(tab, { of }), "aria-current": tab === name ? "page" : undefined }, title))),
+    h("span", { class: "tools" }, sides(name), labels(),
+      h("button", { class: "quiet", title: "Light or dark", "aria-label": "light or dark", onclick: theme }, "◐"),
+      h("button", { class: "quiet", title: "Keys", "aria-label": "keys", onclick: help }, "?")));
+}
+
+function sides(name) {
+  const names = Object.entries(context.views);
+  if (names.length < 2 || name === "compare") return null;
+  return h("span", { class: "switch", role: "group", "aria-label": "corpus" }, names.map(([of, path]) =>
+    h("a", {
+      title: path, href: link(name === "sample" ? "gallery" : name, { of: of === "a" ? undefined : of }),
+      "aria-current": of === context.of ? "true" : undefined,
+    }, of.toUpperCase())));
+}
+
+function labels() {
+  const opinions = context.opinions(context.of);
+  return h("button", {
+    id: "labels", class: "quiet", hidden: !opinions.count, title: "Save what you marked as a file",
+    onclick: () => opinions.save(),
+  }, `Save ${opinions.count} label${opinions.count === 1 ? "" : "s"}`);
+}
+
+function theme() {
+  const dark = document.documentElement.dataset.theme
+    ? document.documentElement.dataset.theme === "dark"
+    : matchMedia("(prefers-color-scheme: dark)").matches;
+  document.documentElement.dataset.theme = dark ? "light" : "dark";
+  localStorage.setItem("theme", document.documentElement.dataset.theme);
+}
+
+const KEYS = [
+  ["/", "search captions"], ["← → ↑ ↓", "move"], ["j, k", "next, previous in the gallery"],
+  ["Enter", "open the sample"], ["Esc", "back to the gallery"], ["j, ←, →", "next, previous sample"],
+  ["k", "on a sample: keep"], ["d", "drop"], ["Shift K", "in the gallery: keep"], ["?", "these keys"],
+];
+
+function help() {
+  const dialog = h("dialog", { class: "help", onclose: () => dialog.remove() },
+    h("h2", {}, "Keys"),
+    h("dl", {}, KEYS.map(([key, does]) => [h("dt", {}, h("kbd", {}, key)), h("dd", {}, does)])),
+    h("p", { class: "soft" }, "What you mark keep or drop stays in this browser until you save it as a labels file."),
+    h("form", { method: "dialog" }, h("button", {}, "Close")));
+  document.body.append(dialog);
+  dialog.showModal();
+}
+
+function key(event) {
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  const typing = event.target.matches?.("input, textarea, select, [role=slider]");
+  if (typing && event.key === "Escape") { event.target.blur(); return; }
+  if (typing || document.querySelector("dialog[open]")) return;
+  if (event.key === "?") help();
+  else if (event.key === "/") search();
+  else if (!page?.key?.(event)) return;
+  event.preventDefault();
+}
+
+function search() {
+  const box = document.getElementById("search");
+  if (box) { box.focus(); box.select(); return; }
+  sessionStorage.setItem("search", "1");
+  location.hash = link("gallery", filterOf(new URLSearchParams(context.of === "a" ? "" : "of=b")));
+}
+
+async function start() {
+  const kept = localStorage.getItem("theme");
+  if (kept === "light" || kept === "dark") document.documentElement.dataset.theme = kept;
+  try {
+    const views = await ask("views");
+    const names = Object.keys(views.views);
+    const all = await Promise.all(names.map((of) => ask("overview", { of })));
+    context = new Context(views, Object.fromEntries(names.map((of, n) => [of, all[n]])));
+  } catch (error) {
+    put(main, h("div", { class: "problem", role: "alert" }, h("h1", {}, "The corpus cannot be shown"), h("p", {}, error.message)));
+    return;
+  }
+  onOpinion(() => document.getElementById("labels")?.replaceWith(labels()));
+  addEventListener("hashchange", show);
+  addEventListener("keydown", key);
+  addEventListener("unhandledrejection", (event) => {
+    if (event.reason?.name !== "AbortError") toast(event.reason?.message ?? "something went wrong");
+  });
+  show();
+}
+
+start();

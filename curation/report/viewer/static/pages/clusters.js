@@ -1,0 +1,107 @@
+// A map of embeddings on their two principal axes.
+
+import { ask, link } from "../api.js";
+import { h, number, percent, put, strange, words } from "../dom.js";
+import { picture } from "../tile.js";
+
+const WIDE = 920, TALL = 620, EDGE = 24;
+
+export async function render(place, params, context) {
+  place.append(h("h1", {}, "Clusters"), h("p", { class: "loading" }, "Laying out the map…"));
+  const [said, choices] = await Promise.all([ask("map", { of: context.of }), ask("choices", { of: context.of })]);
+  place.lastChild.remove();
+  const map = new EmbeddingMap(said, context);
+  const of = context.of === "a" ? undefined : context.of;
+  const by = h("select", { "aria-label": "colour", onchange: () => { map.by = by.value; map.paint(); } },
+    h("option", { value: "fate" }, "coloured by decision"), said.cluster ? h("option", { value: "cluster" }, "coloured by cluster") : null);
+  place.append(
+    h("p", { class: "soft lead" }, `${number(said.at.length)} samples by what their images show: their embeddings on two axes, which tell ${percent(said.explained[0] + said.explained[1], 1)} of how they differ. Points far apart differ, near ones often look alike.`),
+    h("div", { class: "mapbox" },
+      h("div", {}, h("div", { class: "charthead" }, by, map.legend), map.element),
+      h("aside", {}, map.card, choices.clusters.length ? [h("h2", {}, "The largest clusters"), h("ol", { class: "clusterlist" }, choices.clusters.slice(0, 24).map((c) =>
+        h("li", {}, h("a", { href: link("gallery", { of, cluster: c.value }), onmouseenter: () => map.light(c.value), onmouseleave: () => map.light(null), onfocus: () => map.light(c.value), onblur: () => map.light(null) }, `cluster ${c.value}`), h("span", { class: "soft" }, number(c.samples)))))] : null)));
+  map.paint();
+  return map;
+}
+
+class EmbeddingMap {
+  constructor(said, context) {
+    this.said = said;
+    this.context = context;
+    this.by = "fate";
+    this.lit = null;
+    this.element = h("canvas", { class: "map", width: WIDE * 2, height: TALL * 2, "aria-label": "map of embeddings",
+      onmousemove: (event) => this.hover(event), onclick: () => this.open(), onmouseleave: () => { this.over = null; this.paint(); } });
+    this.legend = h("span", { class: "legend soft small" });
+    this.card = h("div", { class: "mapcard" }, h("p", { class: "soft" }, "Point at a sample to see it, click to open it."));
+    const scale = (values, size) => {
+      const low = Math.min(...values), high = Math.max(...values);
+      return values.map((v) => EDGE + ((v - low) / (high - low || 1)) * (size - 2 * EDGE));
+    };
+    this.x = scale(said.x, WIDE);
+    this.y = scale(said.y.map((v) => -v), TALL);
+    this.dark = matchMedia("(prefers-color-scheme: dark)");
+  }
+
+  colour(n, style) {
+    if (this.by === "cluster") {
+      const cluster = this.said.cluster[n];
+      return cluster === null ? style.getPropertyValue("--soft") : `hsl(${(cluster * 137.508) % 360} 55% 52%)`;
+    }
+    const { status } = this.context.overview.groups[this.said.group[n]];
+    return style.getPropertyValue({ dropped: "--dropped", quarantined: "--quarantined" }[status] ?? "--kept");
+  }
+
+  paint() {
+    const style = getComputedStyle(document.documentElement);
+    const brush = this.element.getContext("2d");
+    brush.setTransform(2, 0, 0, 2, 0, 0);
+    brush.clearRect(0, 0, WIDE, TALL);
+    for (let n = 0; n < this.x.length; n++) {
+      const faded = this.lit !== null && this.said.cluster?.[n] !== this.lit;
+      brush.globalAlpha = faded ? 0.08 : 0.7;
+      brush.fillStyle = this.colour(n, style);
+      brush.beginPath();
+      brush.arc(this.x[n], this.y[n], this.lit !== null && !faded ? 4.5 : 3, 0, 7);
+      brush.fill();
+    }
+    brush.globalAlpha = 1;
+    if (this.over !== null && this.over !== undefined) {
+      brush.strokeStyle = style.getPropertyValue("--text");
+      brush.lineWidth = 1.5;
+      brush.beginPath();
+      brush.arc(this.x[this.over], this.y[this.over], 7, 0, 7);
+      brush.stroke();
+    }
+    put(this.legend, this.by === "fate" ? ["kept", "dropped", "quarantined"].map((kind) => [h("span", { class: `swatch ${kind}` }), `${kind} `]) : "each cluster in a colour of its own");
+  }
+
+  light(cluster) { this.lit = cluster; this.paint(); }
+
+  hover(event) {
+    const box = this.element.getBoundingClientRect();
+    const x = ((event.clientX - box.left) * WIDE) / box.width, y = ((event.clientY - box.top) * TALL) / box.height;
+    let best = null, least = 144;
+    for (let n = 0; n < this.x.length; n++) {
+      const far = (this.x[n] - x) ** 2 + (this.y[n] - y) ** 2;
+      if (far < least) { least = far; best = n; }
+    }
+    if (best === this.over) return;
+    this.over = best;
+    this.element.classList.toggle("pointing", best !== null);
+    this.paint();
+    if (best !== null) this.tell(best);
+  }
+
+  async tell(n) {
+    const at = this.said.at[n];
+    const said = await ask("sample", { of: this.context.of, at });
+    if (this.over !== n || said.hidden) return;
+    put(this.card, picture(this.context.of, said.tile, 240), h("p", { class: "text" }, strange(said.tile.caption)),
+      h("p", { class: "soft small" }, words(said.tile.cause || said.tile.status), this.said.cluster?.[n] === null || !this.said.cluster ? "" : ` · cluster ${this.said.cluster[n]}`));
+  }
+
+  open() {
+    if (this.over !== null && this.over !== undefined) location.hash = link("sample", { of: this.context.of, at: this.said.at[this.over] });
+  }
+}

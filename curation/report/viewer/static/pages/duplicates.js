@@ -1,0 +1,49 @@
+// Groups of twins side by side, the one that stays first.
+
+import { ask, link } from "../api.js";
+import { h, number, put, words } from "../dom.js";
+import { tileLink } from "../tile.js";
+
+const PAGE = 8;
+
+export async function render(place, params, context) {
+  const of = context.of === "a" ? undefined : context.of;
+  const stages = await ask("twins", { of: context.of });
+  place.append(h("h1", {}, "Duplicates"));
+  if (!stages.length) {
+    place.append(h("p", { class: "empty" }, "No stage dropped a sample in favour of another."));
+    return {};
+  }
+  const stage = stages.find((one) => one.stage === params.get("stage")) ?? stages.reduce((a, b) => (b.samples > a.samples ? b : a));
+  place.append(
+    h("p", { class: "soft lead" }, "The largest groups first. The one marked stays, the others were dropped in its favour.", stage.keeps ? ` Of twins the one stays that is best by ${stage.keeps}.` : ""),
+    h("nav", { class: "tabs", "aria-label": "stages" }, stages.map((one) => h("a", { href: link("duplicates", { of, stage: one.stage }), "aria-current": one === stage ? "true" : undefined },
+      words(one.stage), h("span", { class: "soft" }, ` ${number(one.samples)} in ${number(one.groups)} groups`)))));
+  const list = h("div", { class: "groups" });
+  const more = h("button", { onclick: () => load() }, "More groups");
+  const waiting = h("p", { class: "loading" }, "Grouping…");
+  more.hidden = true;
+  place.append(waiting, list, more);
+  let shown = 0;
+  const load = async () => {
+    more.disabled = true;
+    const groups = await ask("groups", { of: context.of, stage: stage.stage, offset: shown, limit: PAGE });
+    list.append(...groups.map((group) => card(group, stage, context)));
+    shown += groups.length;
+    more.disabled = false;
+    more.hidden = shown >= stage.groups || groups.length < PAGE;
+  };
+  await load();
+  waiting.remove();
+  return {};
+}
+
+function card(group, stage, context) {
+  const missing = group.twins - group.members.length;
+  return h("article", { class: "panel group" },
+    h("div", { class: "strip" },
+      group.best ? h("div", { class: "head" }, h("p", { class: "tag" }, "stays"), tileLink(context, group.best))
+        : h("p", { class: "empty" }, "The one that stays is not shown."),
+      group.members.map((tile) => h("div", {}, h("p", { class: "tag soft" }, "dropped"), tileLink(context, tile)))),
+    missing > 0 ? h("p", { class: "soft small" }, `and ${number(missing)} more`) : null);
+}

@@ -1,0 +1,181 @@
+// Everything known about one sample.
+
+import { ask, filterOf, image, link } from "../api.js";
+import { append, bytes, copy, h, number, put, strange, words } from "../dom.js";
+import { onOpinion } from "../opinions.js";
+import { fate, size, tileLink } from "../tile.js";
+
+export async function render(place, params, context) {
+  const at = params.get("at") ?? "";
+  const filter = filterOf(params);
+  const [said, beside] = await Promise.all([
+    ask("sample", { of: context.of, at }),
+    ask("neighbours", { ...filter, of: context.of, at }),
+  ]);
+  if (said.hidden) {
+    put(place, h("div", { class: "problem" }, h("h1", {}, "Not shown"),
+      h("p", {}, `A blocklist stopped this sample${said.stage ? ` (${words(said.stage)}: ${words(said.reason)})` : " at export"}. What a list names is never shown.`)));
+    return {};
+  }
+  const to = (position) => link("sample", { ...filter, of: context.of, at: position });
+  const go = (position) => { if (position !== null) location.hash = to(position); };
+  const { tile } = said;
+  const mine = marks(tile, context);
+  append(place, [
+    h("h1", { class: "unseen" }, `Sample ${tile.uid}`),
+    stepper(beside, filter, to, context),
+    h("div", { class: "two" },
+      h("div", { class: "left" }, picture(context.of, tile), mine.element, bytesPanel(said), conceptPanel(said, context)),
+      h("div", { class: "right" },
+        h("div", { class: "panel caption" },
+          h("p", { class: "line" }, fate(tile), tile.stage ? h("span", { class: "soft" }, `at ${words(tile.stage)}`) : null, h("span", { class: "verdict" }, strange(tile.verdict))),
+          caption(said, context),
+          h("p", { class: "soft small" }, [size(tile), `${number(said.length)} characters`].filter(Boolean).join(" · "))),
+        stages(said), measures(said))),
+    twins(said, context), training(said)]);
+  return {
+    close: mine.close,
+    key: (event) => {
+      if (event.key === "ArrowRight" || event.key === "j") go(beside.after);
+      else if (event.key === "ArrowLeft") go(beside.before);
+      else if (event.key === "k" || event.key === "K") mine.set("keep");
+      else if (event.key === "d") mine.set("drop");
+      else if (event.key === "Escape") location.hash = link("gallery", { ...filter, of: context.of === "a" ? undefined : context.of });
+      else return false;
+      return true;
+    },
+  };
+}
+
+function stepper(beside, filter, to, context) {
+  const step = (position, text, label) => position === null
+    ? h("span", { class: "step none" }, text)
+    : h("a", { class: "step", href: to(position), "aria-label": label }, text);
+  return h("div", { class: "stepper" },
+    h("a", { href: link("gallery", { ...filter, of: context.of === "a" ? undefined : context.of }) }, "← Gallery"),
+    h("span", { class: "soft" }, beside.nth === null ? "" : `${number(beside.nth + 1)} of ${number(beside.total)}`),
+    h("span", {}, step(beside.before, "‹", "previous sample"), step(beside.after, "›", "next sample")));
+}
+
+function picture(of, tile) {
+  if (tile.why_not) return h("div", { class: "large" }, h("span", { class: "none" }, tile.why_not));
+  const place = h("div", { class: "large" });
+  place.append(h("img", {
+    src: image(of, tile.at, 1200), alt: "", decoding: "async",
+    onerror: () => put(place, h("span", { class: "none" }, "not shown: the image cannot be decoded")),
+  }));
+  return place;
+}
+
+function marks(tile, context) {
+  const opinions = context.opinions(context.of);
+  const button = (label, key) => h("button", { class: `mark-${label}`, "data-label": label, onclick: () => opinions.set(tile, label) }, label, " ", h("kbd", {}, key));
+  const element = h("div", { class: "marks", role: "group", "aria-label": "your opinion" },
+    context.overview.has.map ? h("a", { href: link("gallery", { of: context.of === "a" ? undefined : context.of, near: `at:${tile.at}` }) }, "Find similar") : null,
+    h("span", { class: "soft" }, "Your opinion"), button("keep", "k"), button("drop", "d"));
+  const draw = () => {
+    for (const made of element.querySelectorAll("button"))
+      made.setAttribute("aria-pressed", String(opinions.of(tile.uid) === made.dataset.label));
+  };
+  draw();
+  return { element, close: onOpinion(draw), set: (label) => opinions.set(tile, label) };
+}
+
+function caption(said, context) {
+  if (!said.length) return h("p", { class: "empty" }, "No caption.");
+  const text = h("p", { class: "text" }, strange(said.text));
+  if (said.personal) return [text, h("p", { class: "soft small" }, "Dropped for personal data: addresses and digits are made unreadable.")];
+  if (said.whole) return text;
+  const more = h("button", {
+    class: "more", onclick: async () => {
+      more.disabled = true;
+      const { text: whole } = await ask("caption", { of: context.of, at: said.tile.at });
+      put(text, strange(whole));
+      text.classList.add("long");
+      more.remove();
+    },
+  }, `Show all ${number(said.length)} characters`);
+  return [text, more];
+}
+
+function stages(said) {
+  const marks = { passed: "✓", fell: "✕", off: "–", "not reached": "·" };
+  return h("section", { class: "panel" }, h("h2", {}, "Decisions"),
+    said.stages.length ? null : h("p", { class: "empty" }, "Nothing is decided yet."),
+    h("ol", { class: "path" }, said.stages.map((stage) => h("li", { class: stage.fate.replace(" ", "-"), title: stage.fate },
+      h("span", { class: "sign", "aria-hidden": "true" }, marks[stage.fate]), words(stage.stage), h("span", { class: "unseen" }, ` ${stage.fate}`),
+      stage.cause ? h("span", { class: "soft" }, ` ${words(stage.cause)}${stage.meaning ? `: ${stage.meaning}` : ""}`) : null))));
+}
+
+const SIGNS = { at_least: "≥", at_most: "≤" };
+
+function measures(said) {
+  const told = said.measures.filter((m) => m.value !== null);
+  const row = (m) => h("tr", { class: m.rules.some((r) => r.fails) ? "fails" : "" },
+    h("th", { scope: "row", title: m.meaning }, words(m.name)),
+    h("td", { class: "value" }, value(m.value)),
+    h("td", {}, m.rules.map((r) => h("span", { class: `held ${r.fails ? "no" : "yes"}`, title: r.name }, `${SIGNS[r.kind]} ${number(r.threshold)} `, r.fails ? "✕" : "✓"))),
+    h("td", { class: "soft meaning" }, m.meaning));
+  const ruled = told.filter((m) => m.rules.length), rest = told.filter((m) => !m.rules.length);
+  return h("section", { class: "panel" }, h("h2", {}, "Measures"),
+    h("table", { class: "measures" }, h("tbody", {}, ruled.map(row))),
+    rest.length ? h("details", {}, h("summary", {}, `${rest.length} more, without a threshold`), h("table", { class: "measures" }, h("tbody", {}, rest.map(row)))) : null);
+}
+
+function value(v) {
+  if (typeof v === "number") return number(v);
+  if (typeof v === "boolean") return v ? "yes" : "no";
+  return strange(typeof v === "string" ? v.slice(0, 300) : JSON.stringify(v).slice(0, 300));
+}
+
+function conceptPanel(said, context) {
+  if (!said.concepts.length) return null;
+  return h("section", { class: "panel" }, h("h2", {}, "Concepts"),
+    h("p", { class: "soft small" }, "With the chance that balance gives each: common ones have less. One draw that succeeds keeps the sample."),
+    h("ul", { class: "concepts" }, said.concepts.map((c) => h("li", {},
+      h("a", { href: link("gallery", { of: context.of, concept: c.id }) }, strange(c.name)),
+      c.p === undefined ? null : [
+        h("span", { class: "chance", title: `${number(c.samples)} samples came, ${number(c.kept)} stayed` }, h("span", { vars: { width: `${100 * c.p}%` } })),
+        h("span", { class: "soft" }, number(c.p))]))));
+}
+
+function bytesPanel(said) {
+  return h("section", { class: "panel bytes" }, h("h2", {}, "Where it lies"),
+    h("dl", {},
+      h("dt", {}, "uid"), h("dd", {}, h("code", {}, said.tile.uid), h("button", { class: "quiet small", onclick: () => copy(said.tile.uid) }, "copy")),
+      h("dt", {}, "place"), h("dd", {}, `shard ${said.tile.shard}, row ${said.tile.row}`),
+      h("dt", {}, "tar"), h("dd", {}, h("code", {}, strange(said.tar))),
+      said.members.map((m) => [h("dt", {}, strange(m.ext)), h("dd", {}, `${bytes(m.size)} at byte ${number(m.offset)}`)]),
+      said.facts.map(([name, text]) => [h("dt", {}, words(name)), h("dd", {}, strange(text, { class: "clip" }))])));
+}
+
+function twins(said, context) {
+  const { best, members } = said.twins;
+  if (!members.length) return null;
+  const mine = said.tile.at;
+  return h("section", { class: "panel" }, h("h2", {}, "Its duplicates"),
+    h("div", { class: "strip" },
+      best ? h("div", { class: "head" }, h("p", { class: "tag" }, best.at === mine ? "this one stays" : "stays"), tileLink(context, best)) : null,
+      members.map((tile) => h("div", { class: tile.at === mine ? "mine" : "" }, h("p", { class: "tag soft" }, tile.at === mine ? "this one" : words(tile.stage)), tileLink(context, tile)))));
+}
+
+/** A segment that is no text, in a few words. */
+function other(segment) {
+  const shape = segment.width ? `, ${number(segment.width)} × ${number(segment.height)}` : "";
+  if (segment.type === "image") return `${segment.member}${shape}`;
+  const filled = Object.entries(segment).filter(([name, v]) => name !== "type" && (Array.isArray(v) ? v.length : v || v === 0));
+  return filled.map(([name, v]) => `${name} ${JSON.stringify(v)}`).join(", ");
+}
+
+function training(said) {
+  if (!said.training) return null;
+  const { sample } = said.training;
+  return h("section", { class: "panel training" }, h("h2", {}, "What the trainer reads"),
+    h("p", { class: "soft small" }, "Segments in order; those with a bar are learnt."),
+    h("div", { class: "segments" }, (sample.segments ?? []).map((segment) =>
+      h("div", { class: `segment ${segment.type === "text" && segment.loss ? "learnt" : ""}` },
+        h("span", { class: "kind" }, segment.type),
+        segment.type === "text" ? strange(segment.text) : h("span", { class: "soft" }, strange(other(segment)))))),
+    h("details", {}, h("summary", {}, "JSON"), h("pre", {}, strange(JSON.stringify(sample, null, 1).slice(0, 40000)))),
+    h("p", { class: "soft small" }, strange(said.training.tar), ` at byte ${number(said.training.offset)}`));
+}

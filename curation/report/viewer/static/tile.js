@@ -1,0 +1,38 @@
+// One sample in a grid or a strip.
+
+import { image, link } from "./api.js";
+import { h, number, strange, words } from "./dom.js";
+
+export function picture(of, tile, side, props = {}) {
+  const place = h("span", { class: "picture", ...props });
+  const nothing = (why) => place.replaceChildren(h("span", { class: "none" }, why));
+  if (tile.why_not) nothing(tile.why_not);
+  else {
+    place.append(h("img", {
+      src: image(of, tile.at, side), alt: "", loading: "lazy", decoding: "async", draggable: false,
+      onerror: () => nothing("not shown"),
+    }));
+  }
+  return place;
+}
+
+export function fate(tile) {
+  if (tile.status === "dropped" || tile.status === "quarantined")
+    return h("span", { class: `fate ${tile.status}` }, words(tile.cause || tile.status));
+  return h("span", { class: `fate ${tile.status}` }, tile.status);
+}
+
+/** `within` is the filter that the sample page steps through. */
+export function tileLink(context, tile, { within = {}, side = 240, note = "" } = {}) {
+  const of = within.of ?? context.of;
+  const opinion = context.opinions(of).of(tile.uid);
+  return h("a", {
+    class: "tile", href: link("sample", { ...within, of, at: tile.at }), "data-at": tile.at,
+    "data-uid": tile.uid, "data-opinion": opinion,
+  },
+  picture(of, tile, side),
+  h("span", { class: "caption" }, tile.caption ? strange(tile.caption) : h("i", {}, "no caption")),
+  h("span", { class: "line" }, fate(tile), h("span", { class: "verdict", title: note || tile.verdict }, note || strange(tile.verdict))));
+}
+
+export const size = (tile) => (tile.width ? `${number(tile.width)} × ${number(tile.height)}` : "");

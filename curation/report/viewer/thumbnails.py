@@ -1,0 +1,76 @@
+"""Pictures of samples, decoded and written again: what a stranger stored never leaves as it is."""
+
+from threading import Lock
+
+from curation.core.corpus import tar_path
+from curation.core.errors import CorpusError
+from curation.io.image_decode import DecodeError, thumbnail
+from curation.io.image_header import ImageError
+from curation.io.media import read_member
+from curation.report.pictures import MAX_MEMBER_BYTES
+from curation.report.viewer.fates import SHOWN
+from curation.report.viewer.kept import Kept
+from curation.report.viewer.rows import RowReader
+
+SIDES = (96, 240, 1200)
+"""Pixels of the longer side that can be asked for."""
+_BYTES = 64 << 20
+"""Bytes of pictures that are kept at hand."""
+_NEVER = frozenset({"too_many_pixels", "too_many_scans", "crashed", "timeout", "out_of_memory"})
+"""Faults of images that are not decoded again."""
+_BROKEN = frozenset({"empty_file", "unsupported_format", "corrupt_image", "truncated_image"})
+"""Faults of images that cannot be decoded."""
+
+
+class NoPictureError(Exception):
+    """There is nothing to show; the message says why, in a few words."""
+
+
+class Thumbnails:
+    """JPEGs of first images by position; one is decoded at a time, so that memory is bounded."""
+
+    def __init__(self, reader: RowReader) -> None:
+        self._reader = reader
+        self._made: Kept[tuple[int, int], bytes] = Kept(_BYTES, len)
+        self._decoding = Lock()
+
+    def jpeg(self, position: int, side: int) -> bytes:
+        """Raises NoPictureError."""
+        return self._made.get((position, side), lambda: self._make(position, side))
+
+    def _make(self, position: int, side: int) -> bytes:
+        fates, corpus = self._reader.fates, self._reader.corpus
+        if fates.seen(position) != SHOWN:
+            raise NoPictureError("withheld")
+        (row,) = self._reader.rows([position])
+        if (why := why_none(row)) is not None:
+            raise NoPictureError(why)
+        (member, *_) = [member for member in row["members"] if member["sha256"]]
+        if not 0 < member["size"] <= MAX_MEMBER_BYTES:
+            raise NoPictureError("too large to show")
+        data = read_member(corpus.store, row["shard"], member)
+        if len(data) < member["size"]:
+            path = corpus.store.path(tar_path(row["shard"]))
+            raise CorpusError(f"{path}: shorter than its index says; run `curate verify`")
+        with self._decoding:
+            try:
+                return thumbnail(data, side)
+            except (DecodeError, ImageError) as fault:
+                raise NoPictureError(fault.code.replace("_", " ")) from fault
+            except MemoryError as fault:
+                raise NoPictureError("out of memory") from fault
+
+
+def why_none(row: dict[str, object]) -> str | None:
+    """Why a sample that may be shown has no picture; null where it should have one."""
+    ledger, members = row["ledger"], row["members"]
+    assert isinstance(ledger, dict)
+    if row["error"]:
+        return str(row["error"]).replace("_", " ")
+    if ledger["error"] in _NEVER:
+        return "not opened again"
+    if ledger["error"] in _BROKEN:
+        return str(ledger["error"]).replace("_", " ")
+    if not isinstance(members, list) or not any(member["sha256"] for member in members):
+        return "no image"
+    return None

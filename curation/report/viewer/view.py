@@ -1,0 +1,342 @@
+"""One corpus as the viewer holds it: its arrays, its searches, and what each page asks for."""
+
+import hashlib
+import threading
+from dataclasses import asdict
+from functools import cached_property
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from curation.core.corpus import MANIFEST
+from curation.core.errors import CorpusError, UsageError
+from curation.core.risks import clip_fails
+from curation.io.corpus import Corpus, open_any
+from curation.report.entry_names import entry_names, vocabulary_entries
+from curation.report.funnel import Funnel, Loss, Stage, funnel, undecided_funnel
+from curation.report.overview import corpus_overview
+from curation.report.tiles import Exported
+from curation.report.verify import is_stale
+from curation.report.viewer.concepts import balanced
+from curation.report.viewer.detail import Details
+from curation.report.viewer.duplicates import Duplicates
+from curation.report.viewer.embedding_map import embedding_map
+from curation.report.viewer.fates import Fates, fates_of
+from curation.report.viewer.measures import MeasureStore
+from curation.report.viewer.nearest import Nearest
+from curation.report.viewer.query import CLUSTER, LANGUAGE, Filter, Search
+from curation.report.viewer.rows import RowReader
+from curation.report.viewer.thumbnails import Thumbnails
+from curation.report.viewer.tiles import Tiles
+from curation.report.viewer.whatif import Movable, Settings, WhatIf, rules_of
+from curation.report.wording import GLOSSARY, rule_text
+from schemas import DROPPED, QUARANTINED
+
+STRIP = 16
+"""Samples of a strip beside a threshold."""
+_NAMES = 20_000
+"""Concepts of a language whose names are offered; the others are found through a sample."""
+_WORDS = 200
+"""Languages and clusters that are offered to choose from."""
+
+
+class View:
+    """Answers the pages; everything costly is made once, when it is first asked for."""
+
+    def __init__(
+        self, name: str, corpus: Corpus, export: Exported | None, checkpoint: str = ""
+    ) -> None:
+        """`name` is what the user called it; `export`, where there is one, made from the corpus.
+
+        `checkpoint` is the weights file of the corpus's CLIP, where it came from one.
+        """
+        self.name, self.corpus, self.export = name, corpus, export
+        manifest = corpus.manifest
+        entries = vocabulary_entries(manifest.layers, corpus.store)
+        self._entries = entries
+        self.fates: Fates = fates_of(corpus, export)
+        ruled = [rule.column for rule in rules_of(manifest)]
+        self.store = MeasureStore(corpus, self.fates, ruled)
+        self.whatif = WhatIf(corpus, self.fates, self.store)
+        self.nearest = Nearest(corpus, self.fates, checkpoint)
+        self.search = Search(corpus, self.fates, self.store, self.nearest)
+        self.reader = RowReader(corpus, self.fates)
+        self.tiles = Tiles(corpus, self.reader, entry_names(entries))
+        self.thumbnails = Thumbnails(self.reader)
+        self.details = Details(self.reader, export, self.tiles, self.whatif, entries)
+        self.duplicates = Duplicates(corpus, self.fates, self.tiles)
+        self.sha256 = hashlib.sha256(corpus.store.read(MANIFEST)).hexdigest()
+        self._once = threading.Lock()
+
+    def overview(self) -> dict[str, Any]:
+        """The first page: the funnel, warnings, and what there is to filter by."""
+        manifest = self.corpus.manifest
+        counted = self._funnel()
+        export = self.export[1] if self.export else None
+        said = corpus_overview(manifest, self.sha256, export, counted)
+        return {
+            "name": self.name,
+            "sha256": self.sha256,
+            "family": manifest.family,
+            "samples": self.fates.size,
+            "decided": counted.decided,
+            "kept": counted.kept,
+            "dropped": counted.dropped,
+            "quarantined": counted.quarantined,
+            "exported": export.totals.kept if export else None,
+            "bytes": sum(shard.bytes for shard in self.corpus.shards),
+            "shards": len(self.corpus.shards),
+            "warnings": said.warnings,
+            "unmeasured": said.unmeasured,
+            "facts": said.facts,
+            "stages": [_told(stage) for stage in counted.stages],
+            "measures": self._measures(),
+            "has": self._has(),
+            "groups": [asdict(group) for group in self.fates.groups],
+        }
+
+    def _funnel(self) -> Funnel:
+        manifest = self.corpus.manifest
+        if manifest.ledger is not None:
+            return funnel(manifest.totals, manifest.stages, manifest.recipe)
+        pairs = zip(self.fates.groups, self.fates.counts.tolist(), strict=True)
+        counts = {(group.status, group.cause): count for group, count in pairs}
+        errors = {cause: n for (status, cause), n in counts.items() if status == QUARANTINED}
+        blocked = sum(n for (status, _), n in counts.items() if status == DROPPED)
+        return undecided_funnel(self.fates.size, errors, blocked)
+
+    def _has(self) -> dict[str, bool]:
+        manifest = self.corpus.manifest
+        provided = {column for ref in manifest.layers for column in ref.columns}
+        return {
+            "language": LANGUAGE in self.store.columns,
+            "cluster": CLUSTER in self.store.columns,
+            "concepts": "concepts" in provided,
+            "map": "clip_image" in provided,
+            "balance": bool(self._balanced),
+            "clip_fails": clip_fails(manifest.recipe, manifest.stages, manifest.calibration),
+        }
+
+    def _measures(self) -> list[dict[str, Any]]:
+        """Numbers first those with thresholds, in the order of the recipe."""
+        ruled = self.whatif.columns
+        names = [n for n in ruled if n in self.store.columns]
+        names += [n for n in self.store.columns if n not in ruled and n != CLUSTER]
+        limits: dict[str, list[Movable]] = {}
+        for rule in self.whatif.movable.values():
+            limits.setdefault(rule.limit.column, []).append(rule)
+        return [
+            {
+                "name": name,
+                "meaning": GLOSSARY.get(name, ""),
+                "operator": self.store.columns[name].operator,
+                "rules": [_rule(rule) for rule in limits.get(name, [])],
+            }
+            for name in names
+            if not self.store.columns[name].words
+        ]
+
+    def choices(self) -> dict[str, Any]:
+        """Languages and clusters with their samples, and names of concepts."""
+        said: dict[str, Any] = {"languages": [], "clusters": [], "concepts": []}
+        if LANGUAGE in self.store.columns:
+            column = self.store.word(LANGUAGE)
+            said["languages"] = _counted(column.codes, column.words)
+        if CLUSTER in self.store.columns:
+            values = self.store.number(CLUSTER).values
+            there = values[values >= 0].astype("int64")
+            said["clusters"] = _counted(there, None)
+        said["concepts"] = [
+            {"value": f"{language}:{number}", "name": entry, "language": language}
+            for language, ids in self._entries.items()
+            for entry, number in islice(ids.items(), _NAMES)
+        ]
+        return said
+
+    def samples(self, asked: Filter, offset: int, limit: int) -> dict[str, Any]:
+        """A page of what a filter finds."""
+        found = self.search.positions(asked)
+        page = found[offset : offset + limit].tolist()
+        return {"total": len(found), "offset": offset, "tiles": self.tiles.tiles(page)}
+
+    def neighbours(self, asked: Filter, position: int) -> dict[str, Any]:
+        """The samples before and after one in what a filter finds."""
+        found = self.search.positions(asked)
+        places = (found == position).nonzero()[0]
+        if not len(places):
+            return {"nth": None, "total": len(found), "before": None, "after": None}
+        nth = int(places[0])
+        return {
+            "nth": nth,
+            "total": len(found),
+            "before": int(found[nth - 1]) if nth else None,
+            "after": int(found[nth + 1]) if nth + 1 < len(found) else None,
+        }
+
+    def sample(self, position: int) -> dict[str, Any]:
+        """One sample whole, with its twins."""
+        self._check(position)
+        said = self.details.sample(position)
+        if said["hidden"]:
+            return said
+        shard, row = self.fates.place(position)
+        head = said["tile"]["twin"]
+        if head is not None:
+            shard, row = self.fates.place(head)
+        return {**said, "twins": self.duplicates.group(shard, row)}
+
+    def caption(self, position: int) -> dict[str, Any]:
+        """A whole caption."""
+        self._check(position)
+        return {"text": self.details.caption(position)}
+
+    def _check(self, position: int) -> None:
+        if not 0 <= position < self.fates.size:
+            raise UsageError(f"no sample {position:,}: the corpus has {self.fates.size:,}")
+
+    def position(self, shard: int, row: int) -> int:
+        """Raises UsageError where the corpus has no such sample."""
+        found = self.fates.position(shard, row)
+        if found is None:
+            raise UsageError(f"no row {row} in shard {shard}")
+        return found
+
+    def histogram(self, name: str) -> dict[str, Any]:
+        """Bins of a measure."""
+        if name not in self.store.columns or self.store.columns[name].words:
+            raise UsageError(f"no measure is called {name[:60]}")
+        return self.whatif.histogram(name)
+
+    def recount(self, moved: str, settings: Settings) -> dict[str, Any]:
+        """What thresholds would keep, beside what the recipe keeps."""
+        self._check_rules([moved, *settings])
+        now = self.whatif.recount(moved, settings)
+        return {**asdict(now), "was": self.whatif.kept, "readable": self.whatif.readable}
+
+    def strip(self, moved: str, settings: Settings) -> dict[str, Any]:
+        """The samples nearest to a threshold on its failing and its passing side."""
+        self._check_rules([moved, *settings])
+        column = self.store.number(self.whatif.movable[moved].limit.column)
+        sides = self.whatif.beside(moved, settings, self.search.listed, STRIP)
+        failing, passing = (
+            [
+                {**tile, "value": float(column.values[tile["at"]])}
+                for tile in self.tiles.tiles(side.tolist())
+            ]
+            for side in sides
+        )
+        return {"failing": failing, "passing": passing}
+
+    def _check_rules(self, names: list[str]) -> None:
+        for name in names:
+            if name not in self.whatif.movable:
+                raise UsageError(f"the recipe has no threshold {name[:60]}")
+
+    def concepts(self) -> list[dict[str, Any]]:
+        """Stages that balance."""
+        return self._balanced
+
+    @cached_property
+    def _balanced(self) -> list[dict[str, Any]]:
+        return balanced(self.corpus, self._entries)
+
+    def map(self) -> dict[str, Any]:
+        """A sample of embeddings on two axes."""
+        with self._once:
+            made = self._map
+        if made is None:
+            raise UsageError("no embeddings were measured here, or fewer than three")
+        return made
+
+    @cached_property
+    def _map(self) -> dict[str, Any] | None:
+        return embedding_map(self.corpus, self.fates, self.store, self.search.listed)
+
+    def of_uids(self, uids: list[str]) -> dict[str, Any]:
+        """Tiles of samples that are named by uid."""
+        places = self.search.of_uids(uids)
+        return {"total": len(places), "tiles": self.tiles.tiles(places)}
+
+    def jpeg(self, position: int, side: int) -> bytes:
+        """Raises NoPictureError where there is nothing to show."""
+        self._check(position)
+        return self.thumbnails.jpeg(position, side)
+
+
+def open_view(path: str, checkpoint: str = "") -> View:
+    """A run directory or a corpus, read for the viewer. Raises CurationError."""
+    opened = open_any(path)
+    corpus, export = opened.corpus, opened.export
+    if corpus is None:
+        raise UsageError(f"{path}: an export; view takes a run directory or a corpus")
+    if not corpus.store.is_local:
+        raise UsageError(f"{path}: view reads local corpora; copy it first")
+    if not corpus.shards:
+        raise CorpusError(f"{path}: an empty corpus, there is nothing to see")
+    if export is not None and is_stale(corpus.manifest, export[1]) and not _lists(export):
+        export = None
+    return View(path, corpus, export, checkpoint)
+
+
+def _lists(export: Exported) -> bool:
+    """Whether the export was held against lists: what they stopped stays hidden, even if stale."""
+    return bool(export[1].recipe.get("export", {}).get("blocklists"))
+
+
+def _counted(codes: Any, words: list[str] | None) -> list[dict[str, Any]]:
+    """Values with their counts, the most frequent first."""
+    there = codes[codes >= 0]
+    counts = np.bincount(there) if len(there) else np.zeros(0, np.int64)
+    order = np.argsort(-counts, kind="stable")[:_WORDS]
+    return [
+        {"value": words[n] if words else int(n), "samples": int(counts[n])}
+        for n in order.tolist()
+        if counts[n]
+    ]
+
+
+def _rule(rule: Movable) -> dict[str, Any]:
+    limit = rule.limit
+    return {
+        "name": rule.name,
+        "flag": rule.flag,
+        "stage": limit.stage,
+        "reason": limit.reason,
+        "kind": limit.kind,
+        "threshold": rule.threshold,
+        "source": limit.source,
+        "text": rule_text(
+            {"column": limit.column, "kind": limit.kind, "threshold": rule.threshold}
+        ),
+    }
+
+
+def _told(stage: Stage) -> dict[str, Any]:
+    return {
+        "name": stage.name,
+        "kind": stage.kind,
+        "settings": stage.settings,
+        "entered": stage.entered,
+        "kept": stage.kept,
+        "off": stage.off,
+        "notes": stage.notes,
+        "losses": [_loss(stage, loss) for loss in stage.losses if loss.count or not loss.off],
+    }
+
+
+def _loss(stage: Stage, loss: Loss) -> dict[str, Any]:
+    """`filter` finds the samples: an operator's failures lie under the operator's own name."""
+    where, _, code = loss.reason.rpartition(": ")
+    return {
+        "reason": loss.reason,
+        "count": loss.count,
+        "rule": loss.rule,
+        "source": loss.source,
+        "quarantined": loss.quarantined,
+        "filter": {
+            "status": QUARANTINED if loss.quarantined else DROPPED,
+            "stage": where or stage.name if loss.quarantined else stage.name,
+            "cause": code if loss.quarantined else loss.reason,
+        },
+    }
