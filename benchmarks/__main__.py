@@ -8,7 +8,7 @@ from benchmarks.figure import machine
 
 NAMES = (
     "probe", "pixels", "clip", "concepts", "relational", "balance", "semantic", "export",
-    "run", "kills", "commit", "spark", "ray",
+    "run", "kills", "commit", "spark", "ray", "recaption",
 )  # fmt: skip
 
 

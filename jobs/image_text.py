@@ -14,6 +14,7 @@ from curation.operators.text.caption_text import CaptionText
 from curation.operators.text.concepts import Concepts
 from curation.operators.vision_language.clip import Clip
 from curation.operators.vision_language.linear_head import LinearHead
+from curation.operators.vision_language.recaption import Recaption
 from curation.operators.vision_language.visual_cluster import VisualCluster
 from curation.pipeline.recipe import ExportOptions, Recipe
 from curation.relational.balance import Balance
@@ -86,6 +87,7 @@ def recipe() -> Recipe:
             Clip(),
             VisualCluster(),
             LinearHead(),
+            Recaption(),
         ),
         stages=(
             Select(name="heuristics", rules=HEURISTICS),

@@ -44,7 +44,7 @@ class Measure(Working):
 
     operator: tyro.conf.Positional[str]
     """Name of an operator (image_probe, image_pixels, caption_text, concepts, clip,
-    visual_cluster, linear_head), or all."""
+    visual_cluster, linear_head, recaption), or all."""
     corpus: tyro.conf.Positional[str]
     """Corpus or run directory."""
     set: Settings = ()
@@ -57,6 +57,12 @@ class Measure(Working):
         if self.operator not in ("all", *names):
             raise UsageError(f"no operator {self.operator!r} (there are: {', '.join(names)}, all)")
         only = "" if self.operator == "all" else self.operator
+        if any(o.name == only and not o.provides.names for o in recipe.operators):
+            asking = {"linear_head": "heads=FILE", "recaption": "servers=http://HOST:8000"}
+            raise UsageError(
+                f"{only} is off until it is told what to measure with "
+                f"(--set {only}.{asking.get(only, 'FIELD=VALUE')})"
+            )
         with job(self, log_target(self.corpus), corpus.store, recipe) as work:
             check_heads(recipe)
             layers = measure(corpus, recipe.operators, work.engine, work.progress, only)

@@ -64,6 +64,10 @@ ERROR_CODES: Final[dict[str, str]] = {
     "crashed": "the operator crashed on this record, or hung and could not be interrupted",
     "timeout": "the operator did not finish this record in time",
     "out_of_memory": "the operator ran out of memory on this record",
+    "failed_by_server": "the model's server failed on this record each time that it was asked",
+    "refused_by_server": "the model's server refused this record, or its filter the answer",
+    "bad_answer": "the model's answer was not of the shape that was asked for, or too long",
+    "cut_answer": "the model's answer reached its bound on tokens before its end",
 }
 """What can be wrong with one record. Closed: a new code is a new line here."""
 

@@ -59,8 +59,10 @@ def hold(limits: Limits) -> None:
 
 
 @contextlib.contextmanager
-def within(rows: int) -> Iterator[None]:
+def within(rows: int, waits: float = 0.0) -> Iterator[None]:
     """Raises DeadlineError in a block that takes longer than `rows` records may.
+
+    `waits` are seconds on top of that, which it may wait for what is not in its hands.
 
     Where the block does not come back to the interpreter, or runs in another thread than the main
     one, the process is ended after twice the time, and its engine finds out which row it was, as
@@ -69,7 +71,7 @@ def within(rows: int) -> Iterator[None]:
     if not _held or _held[0].deadline <= 0:
         yield
         return
-    seconds = _held[0].deadline * (1 + rows / _ROWS)
+    seconds = _held[0].deadline * (1 + rows / _ROWS) + waits
     with Path(os.devnull).open("w") as nowhere:
         faulthandler.dump_traceback_later(2 * seconds, exit=True, file=nowhere)
         try:

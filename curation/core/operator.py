@@ -44,6 +44,11 @@ class Operator(ABC):
         """
         return 0
 
+    @property
+    def patience(self) -> float:
+        """Seconds that each row may wait for others than this process, as a server; 0: for none."""
+        return 0.0
+
     def identity(self) -> Mapping[str, str]:
         """What decides the values beside fields and libraries: hash of weights, device, dtype."""
         return {}

@@ -42,7 +42,7 @@ def assemble(row: dict[str, Any]) -> tuple[Sample, list[tuple[str, dict[str, Any
     """The training sample of a planned row, and its media as (member name, source member).
 
     `row` has uid, members, text, width, height, license, source_url, domain, source, scores,
-    shard and row.
+    recaptioned, shard and row.
     """
     media = [member for member in row["members"] if member["sha256"]]
     named = [(f"{number}.{m['ext'].rsplit('.', 1)[-1]}", m) for number, m in enumerate(media)]
@@ -61,8 +61,11 @@ def assemble(row: dict[str, Any]) -> tuple[Sample, list[tuple[str, dict[str, Any
 
 
 def lineage(row: dict[str, Any]) -> str:
-    """JSON: the source's own columns, and the sample's place in the curated corpus."""
+    """JSON: the source's own columns, the sample's place in the curated corpus, and whose words its
+    caption is, where they are a model's."""
     place = {"shard": row["shard"], "row": row["row"], "source": json.loads(row["source"] or "{}")}
+    if row["recaptioned"]:
+        place["caption"] = "recaption"
     return _SORTED.encode(place)
 
 

@@ -19,7 +19,7 @@ from curation.io.store import TEMPORARY, Store
 from curation.io.tables import write_table
 from curation.pipeline.card import write_card
 from curation.pipeline.energon import write_energon
-from curation.pipeline.export_plan import ChooseShard, group_ranks, plan_export
+from curation.pipeline.export_plan import RECAPTION, ChooseShard, group_ranks, plan_export
 from curation.pipeline.export_shard import ExportShard
 from curation.pipeline.recipe import ExportOptions
 from curation.version import __version__
@@ -72,11 +72,19 @@ def _trusted(manifest: CorpusManifest, options: ExportOptions) -> ExportOptions:
 def _layers(
     refs: list[LayerRef], options: ExportOptions
 ) -> tuple[tuple[Layer, tuple[str, ...]], ...]:
-    """Layers that hold scores, language or pHash, and which columns of each."""
+    """Layers that hold scores, language, pHash or new captions, and which columns of each."""
     wanted = {*options.scores, "language", "phash"}
-    missing = set(options.scores) - {column for ref in refs for column in ref.columns}
+    there = {column for ref in refs for column in ref.columns}
+    missing = set(options.scores) - there
     if missing:
         raise UsageError(f"export.scores: {', '.join(sorted(missing))} not measured")
+    if options.recaptioned:
+        if RECAPTION not in there:
+            raise UsageError(
+                "export.recaptioned: the corpus was not decided with new captions "
+                "(curate decide CORPUS --set recaption.servers=http://HOST:8000)"
+            )
+        wanted.add(RECAPTION)
     found = ((ref, tuple(c for c in ref.columns if c in wanted)) for ref in refs)
     return tuple((Layer(r.operator, r.fingerprint), columns) for r, columns in found if columns)
 

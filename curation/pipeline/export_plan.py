@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation.core.corpus import Layer, StageLedger, index_path
-from curation.core.draw import order_keys
+from curation.core.draw import order_keys, uid_words, uniforms
 from curation.core.engine import Engine, StepSession
 from curation.core.progress import Progress
 from curation.io.corpus import Corpus, ShardRef
@@ -39,10 +39,14 @@ PLAN = pa.schema(
         ("source", pa.string()),
         ("language", pa.string()),
         ("scores", pa.string()),
+        ("recaptioned", pa.bool_()),
         ("size", pa.int64()),
     ]
 )
 """A planned sample: everything but its bytes."""
+
+RECAPTION = "recaption"
+"""Column of new captions."""
 
 _SCORES = json.JSONEncoder(sort_keys=True)
 
@@ -64,7 +68,7 @@ class ChooseShard:
     store: Store
     final: StageLedger
     layers: tuple[tuple[Layer, tuple[str, ...]], ...]
-    """Layers whose columns become scores, `language` or `phash`."""
+    """Layers whose columns become scores, `language` or `phash`, or that hold new captions."""
     options: ExportOptions
     groups: dict[int, int]
     """Rank of each source shard's group."""
@@ -88,16 +92,20 @@ class ChooseShard:
             for row in (zip(*values, strict=True) if names else [()] * rows.num_rows)
         ]
         none = pa.nulls(rows.num_rows)
+        renewed = self._renewed(rows, measured)
         place = (rows["shard"].to_numpy(), rows["row"].to_numpy())
         extra = {
             "language": measured.get("language", none),
             "scores": pa.array(scores, pa.string()),
+            "recaptioned": renewed,
             "size": media.sizes,
             "media_sha256": media.first_sha256,
             "phash": measured.get("phash", none),
             "group_rank": pa.array([self.groups[shard.shard]] * rows.num_rows, pa.int64()),
             "order_key": pa.array(self._order(*place)),
         }
+        if RECAPTION in measured:
+            extra["text"] = pc.if_else(renewed, measured[RECAPTION], rows["text"])
         arrays = [
             (extra[f.name] if f.name in extra else rows[f.name]).cast(f.type) for f in _CHOSEN
         ]
@@ -105,6 +113,14 @@ class ChooseShard:
         name = f"{shard.shard:09d}.parquet"
         Store(self.folder).write(name, encode_table(table, _CHOSEN, {}))
         return shard.samples
+
+    def _renewed(self, rows: pa.Table, measured: dict[str, pa.ChunkedArray]) -> pa.Array:
+        """Which samples are exported with their new caption."""
+        if RECAPTION not in measured:
+            return pa.array(np.zeros(rows.num_rows, bool))
+        drawn = uniforms(self.options.seed, "export-recaption", *uid_words(rows["uid"]))
+        there = np.asarray(measured[RECAPTION].is_valid())
+        return pa.array((drawn < self.options.recaptioned) & there)
 
     def _order(self, shards: Any, rows: Any) -> Any:
         if self.options.shuffle == "none":

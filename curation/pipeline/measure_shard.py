@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from curation.core.corpus import Layer
+from curation.core.errors import CurationError
 from curation.core.limits import DeadlineError, within
 from curation.core.operator import ERROR, IMAGE, BatchFn, FittedOperator, Operator
 from curation.io.corpus import ShardRef
@@ -220,7 +221,7 @@ class _Tries:
         return pa.RecordBatch.from_pydict(columns)
 
     def _layer(self, given: pa.RecordBatch) -> pa.RecordBatch:
-        with within(given.num_rows):
+        with within(given.num_rows, given.num_rows * self.operator.patience):
             out = self._function(given.select(self.operator.requires.names))
         return layer_rows(self.operator, given, out)
 
@@ -244,6 +245,8 @@ def _halving(
         return []
     try:
         return [tries.run(rows)]
+    except CurationError:  # no row is to blame: a server that is gone, a file that changed
+        raise
     except MemoryError:
         error, words = "out_of_memory", "out of memory"
     except DeadlineError:

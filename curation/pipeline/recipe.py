@@ -22,6 +22,7 @@ from curation.operators.text.caption_text import CaptionText
 from curation.operators.text.concepts import Concepts
 from curation.operators.vision_language.clip import Clip
 from curation.operators.vision_language.linear_head import HeadFile, LinearHead
+from curation.operators.vision_language.recaption import Recaption
 from curation.operators.vision_language.visual_cluster import VisualCluster
 from curation.relational.balance import Balance
 from curation.relational.benchmark_features import FeatureFile
@@ -34,6 +35,7 @@ from curation.relational.near_dedup import NearDedup
 from curation.relational.select import Select
 from curation.relational.semantic_dedup import SemanticDedup
 from curation.relational.water_fill import WaterFill
+from recaption_prompts import Prompt
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +60,9 @@ class ExportOptions:
     """Lists checked once more, on top of the recipe's blocklist stage."""
     strip_metadata: bool = False
     """Remove EXIF (GPS), XMP and comments without touching a pixel; orientation stays."""
+    recaptioned: float = 0.0
+    """Share of samples (0-1) exported with their `recaption`, where they have one; a hash of the
+    uid draws them, so that a larger share keeps those of a smaller one."""
 
     def __post_init__(self) -> None:
         if self.shuffle not in ("global", "grouped", "none"):
@@ -65,6 +70,8 @@ class ExportOptions:
         for name in ("group_shards", "shard_samples", "shard_bytes"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if not 0 <= self.recaptioned <= 1:
+            raise ValueError(f"recaptioned is a share, 0 to 1, got {self.recaptioned}")
         if not self.name or not all(c.isascii() and (c.isalnum() or c in "-_") for c in self.name):
             raise ValueError(f"name takes letters, digits, - and _, got {self.name!r}")
 
@@ -178,7 +185,16 @@ def _described(step: Step) -> dict[str, Any]:
 
 _OPERATORS: dict[str, type[Operator]] = {
     kind.name: kind
-    for kind in (ImageProbe, ImagePixels, CaptionText, Concepts, Clip, VisualCluster, LinearHead)
+    for kind in (
+        ImageProbe,
+        ImagePixels,
+        CaptionText,
+        Concepts,
+        Clip,
+        VisualCluster,
+        LinearHead,
+        Recaption,
+    )
 }
 _STEPS: dict[str, type[Step]] = {
     kind.__name__: kind
@@ -195,7 +211,7 @@ _STEPS: dict[str, type[Step]] = {
         WaterFill,
     )
 }
-_FILES: tuple[Any, ...] = (BlockFile, Vocabulary, HeadFile)
+_FILES: tuple[Any, ...] = (BlockFile, Vocabulary, HeadFile, Prompt)
 """Files that a user names: each is hashed by content, and a manifest holds no path."""
 
 

@@ -6,7 +6,7 @@ An operator's layer, a stage's ledger, the manifest and the export have the same
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +25,7 @@ from curation.operators.image.perceptual_hash import phashes
 from curation.pipeline.ingest import IngestRequest
 from curation.pipeline.run import RunResult, run
 from jobs.image_text import recipe
+from tests.io.chat_server import ChatServer
 from tests.pipeline.corpora import picture, tree
 from tests.relational.sessions import spark_here
 
@@ -77,6 +78,8 @@ class Source:
     """Pairs, and what a recipe needs beside them so that no stage is idle."""
 
     folder: Path
+    chat: str = ""
+    """Address of a chat server."""
 
     @classmethod
     def make(cls, folder: Path) -> "Source":
@@ -106,6 +109,7 @@ class Source:
         files = (
             f"blocklist.lists={self.folder}/gone.txt",
             f"linear_head.heads={self.folder}/head.safetensors",
+            f"recaption.servers={self.chat}",
         )
         return run(
             recipe().with_settings((*SETTINGS, *files)),
@@ -121,8 +125,9 @@ class Source:
 
 
 @pytest.fixture(scope="module")
-def source(tmp_path_factory) -> Source:
-    return Source.make(tmp_path_factory.mktemp("everything"))
+def source(tmp_path_factory) -> Iterator[Source]:
+    with ChatServer() as server:
+        yield replace(Source.make(tmp_path_factory.mktemp("everything")), chat=server.url)
 
 
 @pytest.fixture(scope="module")

@@ -35,6 +35,7 @@ def row(**changed):
         "domain": "a.org",
         "source": '{"row": 7}',
         "scores": '{"blur": 1.5}',
+        "recaptioned": False,
         "shard": 3,
         "row": 12,
     }

@@ -1,6 +1,7 @@
 """Requests against a real server that misbehaves: answers are those of one that does not."""
 
 import asyncio
+import json
 import random
 import socket
 import threading
@@ -22,9 +23,9 @@ from curation.io.chat_answer import (
 )
 from curation.io.chat_client import ChatClient, ChatRequest, Outcome, _retry_after
 from curation.io.chat_models import served_model
-from curation.io.chat_servers import Server
+from curation.io.chat_servers import Server, Servers
 from curation.io.chat_settings import ChatSettings, checked_url
-from tests.io.chat_server import ChatServer, caption_of
+from tests.io.chat_server import ChatServer, caption_of, completion
 
 
 @pytest.fixture(autouse=True)
@@ -224,6 +225,38 @@ def test_a_server_that_is_up_but_completes_nothing_is_away_and_no_row_is_to_blam
     assert max(o.attempts for o in done[0]) <= 3
 
 
+def test_a_late_answer_of_a_server_that_is_away_does_not_stop_the_clock():
+    async def away(server: Server) -> bool:
+        return False
+
+    async def wait() -> None:
+        server = Server(url="one", most=4)
+        servers = Servers([server], away, outage_seconds=0.3)
+        servers.set_aside(server)
+        servers.note_life()
+        try:
+            await asyncio.wait_for(servers.take(), 5)
+        finally:
+            await servers.close()
+
+    with pytest.raises(RunError, match="no server has answered"):
+        asyncio.run(wait())
+
+
+def test_a_probe_that_breaks_leaves_nobody_waiting():
+    async def broken(server: Server) -> bool:
+        raise ValueError("as planned")
+
+    async def wait() -> None:
+        server = Server(url="one", most=4)
+        servers = Servers([server], broken, outage_seconds=60)
+        servers.set_aside(server)
+        await asyncio.wait_for(servers.take(), 5)
+
+    with pytest.raises(RunError, match="as planned"):
+        asyncio.run(wait())
+
+
 def test_servers_that_answer_nothing_but_faults_end_the_run():
     with (
         ChatServer(lambda given, seen: "500") as server,
@@ -319,6 +352,12 @@ def test_an_address_is_read_with_or_without_its_version():
 def test_bytes_that_are_no_completion_are_no_answer(body):
     with pytest.raises(BadAnswerError):
         parse_answer(body)
+
+
+def test_what_a_model_thought_is_no_part_of_its_answer():
+    text = '<think>\nA cat? {"caption": "no"}\n</think>\n{"caption": "a cat"}'
+    answer = parse_answer(json.dumps(completion(text)).encode())
+    assert named_string(answer.text, "caption") == "a cat"
 
 
 def test_an_object_may_stand_in_a_fence():

@@ -1,0 +1,208 @@
+"""Which of several servers takes the next request, and how many each is given at a time.
+
+A server's window is how many requests it may have in flight. It grows by one with each answer at
+first, then by one with each window of answers, and is halved where the server is overloaded: the
+rule of TCP (Chiu and Jain 1989; slow start after Jacobson 1988). A server that fails again and
+again is set aside, and asked now and then whether it is back. None of this changes an answer.
+"""
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from curation.core.errors import RunError
+
+_START = 8
+"""Requests in flight before anything is known of a server."""
+
+_FAULTS = 3
+"""In a row, after which a server is set aside."""
+
+_PROBE_FIRST, _PROBE_LAST = 0.5, 15.0
+"""Seconds before a server that was set aside is asked; doubled up to the second."""
+
+
+@dataclass(kw_only=True, eq=False)
+class Server:
+    """What is known of one server; kept from one event loop to the next."""
+
+    url: str
+    most: int
+    """Requests that it is given at a time."""
+    window: float = field(default=0.0)
+    rising: bool = True
+    in_flight: int = 0
+    faults: int = 0
+    """Since its last answer."""
+    aside: bool = False
+    probes: int = 0
+    paused_until: float = 0.0
+    """Loop time until which it wants no request."""
+    lowered_at: float = 0.0
+    """Loop time; requests sent before then say nothing of the window since."""
+    guided: bool = True
+    """Whether it takes a `response_format`; found out by a request that it refuses."""
+
+    def __post_init__(self) -> None:
+        self.window = float(min(_START, self.most))
+
+    def room(self, now: float) -> int:
+        """Requests that it may be given now."""
+        if self.aside or now < self.paused_until:
+            return 0
+        return max(0, int(self.window) - self.in_flight)
+
+    def answered(self) -> None:
+        """An answer came in good time."""
+        self.faults = self.probes = 0
+        self.window = min(self.most, self.window + (1.0 if self.rising else 1.0 / self.window))
+
+    def overloaded(self, sent: float, now: float) -> None:
+        """Halves the window, once for all requests that were in flight together."""
+        if sent >= self.lowered_at:
+            self.window = max(1.0, self.window / 2)
+            self.rising = False
+            self.lowered_at = now
+
+    def failed(self) -> bool:
+        """Counts a fault; says whether the server is to be set aside."""
+        self.faults += 1
+        return not self.aside and self.faults >= _FAULTS
+
+
+class Servers:
+    """Hands out servers to requests on one event loop."""
+
+    def __init__(
+        self,
+        servers: list[Server],
+        probe: Callable[[Server], Awaitable[bool]],
+        outage_seconds: float,
+    ) -> None:
+        self._servers = servers
+        self._probe = probe
+        self._outage_seconds = outage_seconds
+        self._loop = asyncio.get_running_loop()
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._probing: dict[str, asyncio.Task[None]] = {}
+        self._outage: asyncio.TimerHandle | None = None
+        self._lost: RunError | None = None
+        for server in servers:
+            server.in_flight = 0
+            server.paused_until = server.lowered_at = 0.0  # loop time of a loop that has ended
+            if server.aside:
+                self.set_aside(server)
+
+    async def take(self, avoid: Server | None = None) -> Server:
+        """A server with room, the one with the most of it to spare; waits until there is one.
+
+        `avoid` is taken only where no other is in use. Raises RunError where all have been away
+        for too long.
+        """
+        while True:
+            if self._lost is not None:
+                raise self._lost
+            now = self._loop.time()
+            usable = [server for server in self._servers if not server.aside]
+            others = [server for server in usable if server is not avoid] or usable
+            free = [server for server in others if server.room(now)]
+            if free:
+                server = min(free, key=lambda s: (s.in_flight / s.window, s.url))
+                server.in_flight += 1
+                return server
+            turn: asyncio.Future[None] = self._loop.create_future()
+            self._waiting.append(turn)
+            try:
+                await turn
+            except asyncio.CancelledError:
+                self.wake()  # the turn may have been given just now
+                raise
+
+    def give_back(self, server: Server) -> None:
+        """A request has ended, however it ended."""
+        server.in_flight -= 1
+        self.wake()
+
+    def wake(self) -> None:
+        """Lets as many that wait try again as there is room for."""
+        now = self._loop.time()
+        room = sum(server.room(now) for server in self._servers)
+        while room > 0 and self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                room -= 1
+
+    def pause(self, server: Server, seconds: float) -> None:
+        """The server gets no request for so long."""
+        until = self._loop.time() + seconds
+        if until > server.paused_until:
+            server.paused_until = until
+            self._loop.call_later(seconds + 0.001, self.wake)
+
+    def set_aside(self, server: Server) -> None:
+        """The server gets no request until it answers a probe."""
+        server.aside = True
+        if server.url not in self._probing:
+            self._probing[server.url] = self._loop.create_task(self._until_back(server))
+            self._probing[server.url].add_done_callback(self._probed)
+        if self._outage is None:
+            self._watch()
+        self._wake_all()  # who would rather have had another may find this one gone
+
+    async def _until_back(self, server: Server) -> None:
+        while True:
+            await asyncio.sleep(min(_PROBE_LAST, _PROBE_FIRST * 2.0**server.probes))
+            server.probes = min(server.probes + 1, 16)
+            if await self._probe(server):
+                break
+        del self._probing[server.url]
+        server.aside, server.faults = False, _FAULTS - 1  # one more, and it is set aside again
+        server.window, server.rising = 1.0, True
+        self._wake_all()
+
+    def note_life(self) -> None:
+        """A server did what servers do; one that only answers probes is none."""
+        self._unwatch()
+        self._watch()  # a last answer may come from a server that has been set aside since
+
+    def _watch(self) -> None:
+        """Lets the time run in which one of the servers has to come back, if all are away."""
+        if all(server.aside for server in self._servers):
+            self._outage = self._loop.call_later(self._outage_seconds, self._give_up)
+
+    def _unwatch(self) -> None:
+        if self._outage is not None:
+            self._outage.cancel()
+            self._outage = None
+
+    def _probed(self, task: asyncio.Task[None]) -> None:
+        """Nobody else would hear of a probe that broke, and all would wait for good."""
+        if not task.cancelled() and (fault := task.exception()) is not None:
+            self._lost = RunError(f"asking whether a server is back broke: {fault!r}")
+            self._wake_all()
+
+    def _give_up(self) -> None:
+        told = ", ".join(server.url for server in self._servers)
+        self._lost = RunError(
+            f"no server has answered for {self._outage_seconds:.0f} s ({told}); start it and run "
+            "the same command again, it goes on where it was"
+        )
+        self._wake_all()
+
+    def _wake_all(self) -> None:
+        waiting, self._waiting = self._waiting, deque()
+        for turn in waiting:
+            if not turn.done():
+                turn.set_result(None)
+
+    async def close(self) -> None:
+        """Ends probes; servers stay as they are."""
+        self._unwatch()
+        for task in self._probing.values():
+            task.cancel()
+        for task in self._probing.values():
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
