@@ -10,6 +10,7 @@ resolution, solid colour, caption length, image de-duplication) without numbers.
 from curation.core.step import NOT_ASKED
 from curation.operators.image.pixels import ImagePixels
 from curation.operators.image.probe import ImageProbe
+from curation.operators.text.caption_facts import CaptionFacts
 from curation.operators.text.caption_text import CaptionText
 from curation.operators.text.concepts import Concepts
 from curation.operators.vision_language.clip import Clip
@@ -88,6 +89,7 @@ def recipe() -> Recipe:
             VisualCluster(),
             LinearHead(),
             Recaption(),
+            CaptionFacts(),
         ),
         stages=(
             Select(name="heuristics", rules=HEURISTICS),

@@ -24,7 +24,7 @@ from curation.io.store import TEMPORARY
 from curation.pipeline.benchmarks import named_folders
 from curation.pipeline.export import export
 from curation.pipeline.guard import check_heads, clip_of, guard_text
-from curation.pipeline.measure import measure
+from curation.pipeline.measure import measure, switched_on
 from curation.pipeline.recipe import Recipe
 from curation.pipeline.run import (
     calibrate_and_save,
@@ -37,6 +37,13 @@ from curation.relational.blocklist import Blocklist
 from curation.relational.clip_select import ClipSelect
 from curation.relational.select import Select
 
+_ASKING = {
+    "linear_head": "linear_head.heads=FILE",
+    "recaption": "recaption.servers=http://HOST:8000",
+    "caption_facts": "recaption.servers=http://HOST:8000",
+}
+"""How an operator is asked for that is off by itself."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Measure(Working):
@@ -44,7 +51,7 @@ class Measure(Working):
 
     operator: tyro.conf.Positional[str]
     """Name of an operator (image_probe, image_pixels, caption_text, concepts, clip,
-    visual_cluster, linear_head, recaption), or all."""
+    visual_cluster, linear_head, recaption, caption_facts), or all."""
     corpus: tyro.conf.Positional[str]
     """Corpus or run directory."""
     set: Settings = ()
@@ -57,11 +64,9 @@ class Measure(Working):
         if self.operator not in ("all", *names):
             raise UsageError(f"no operator {self.operator!r} (there are: {', '.join(names)}, all)")
         only = "" if self.operator == "all" else self.operator
-        if any(o.name == only and not o.provides.names for o in recipe.operators):
-            asking = {"linear_head": "heads=FILE", "recaption": "servers=http://HOST:8000"}
+        if only and only not in [o.name for o in switched_on(recipe.operators)]:
             raise UsageError(
-                f"{only} is off until it is told what to measure with "
-                f"(--set {only}.{asking.get(only, 'FIELD=VALUE')})"
+                f"{only} is off until it is told what to measure with (--set {_ASKING[only]})"
             )
         with job(self, log_target(self.corpus), corpus.store, recipe) as work:
             check_heads(recipe)

@@ -35,6 +35,9 @@ class Operator(ABC):
     libraries: ClassVar[tuple[str, ...]] = ()
     """Distributions whose version changes the values; they enter the fingerprint."""
 
+    follows: ClassVar[str] = ""
+    """An operator that this one measures the work of: it is off where that is."""
+
     @property
     def threads(self) -> int:
         """Threads that one batch of a model operator is computed with, a field of it; 0 of others.

@@ -21,6 +21,16 @@ from schemas import SAMPLE
 from schemas.manifest import LayerRef
 
 
+def switched_on(operators: tuple[Operator, ...]) -> tuple[Operator, ...]:
+    """Operators that give columns, and do not follow one that gives none."""
+    giving = {operator.name for operator in operators if operator.provides.names}
+    return tuple(
+        operator
+        for operator in operators
+        if operator.name in giving and (not operator.follows or operator.follows in giving)
+    )
+
+
 def layers_of(operators: tuple[Operator, ...], shards_sha256: str = "") -> dict[str, Layer]:
     """Layer of each operator by its name, its fingerprint covering those that it reads.
 
@@ -73,7 +83,7 @@ def measure(
     Operators share one pass over the bytes, but each that holds a model or is fitted to the corpus
     has a pass of its own after those before it; a shard that has its layer is not read again.
     """
-    operators = tuple(operator for operator in operators if operator.provides.names)
+    operators = switched_on(operators)
     layers = layers_of(operators, corpus.shards_sha256)
     wanted = _with_read(operators, only) if only else operators
     done = {name: layer.done(corpus.shards_sha256) for name, layer in layers.items()}

@@ -18,6 +18,7 @@ from curation.core.step import NOT_ASKED, Step
 from curation.core.vocabulary import Vocabulary
 from curation.operators.image.pixels import ImagePixels
 from curation.operators.image.probe import ImageProbe
+from curation.operators.text.caption_facts import CaptionFacts
 from curation.operators.text.caption_text import CaptionText
 from curation.operators.text.concepts import Concepts
 from curation.operators.vision_language.clip import Clip
@@ -194,6 +195,7 @@ _OPERATORS: dict[str, type[Operator]] = {
         VisualCluster,
         LinearHead,
         Recaption,
+        CaptionFacts,
     )
 }
 _STEPS: dict[str, type[Step]] = {

@@ -62,6 +62,23 @@ GLOSSARY: Final[dict[str, str]] = {
     "concept_language": "language whose vocabulary the caption was held against",
     "cluster": "number of the visual cluster",
     "cluster_distance": "how far from the middle of its visual cluster: 1 - cosine, 0 when there",
+    "recaption": "new caption",
+    "recaption_prompt": "prompt that the new caption was asked for with",
+    "recaption_finish": "why the model ended its answer",
+    "recaption_tokens_in": "tokens of the question, pictures included",
+    "recaption_tokens_out": "tokens of the answer",
+    "recaption_attempts": "times that the servers were asked",
+    "recaption_skipped": "1 where no caption was asked for, as the sample lies below the floor",
+    "facts_precision": "share of the new caption's facts that the original states",
+    "facts_retention": "share of the original's facts that the new caption holds",
+    "recaption_residue": "sentences of the new caption that talk of the task or refuse it",
+    "recaption_repetition": "share of the new caption's word groups that occurred before",
+    "recaption_truncated": "1 where the new caption ends within a sentence",
+    "recaption_language": "detected language of the new caption",
+    "recaption_language_score": "probability of the new caption's language",
+    "recaption_language_differs": "1 where the two captions have different languages",
+    "recaption_length_ratio": "characters of the new caption over those of the original",
+    "recaption_prompt_share": "share of the new caption's words copied from the prompt",
 }
 """What a measure means, in a few words; a measure that is not here is shown by its name alone."""
 

@@ -8,7 +8,7 @@ import pytest
 
 from curation.core.operator import IMAGE
 from curation.core.step import INDEX_COLUMNS
-from curation.pipeline.measure import layers_of
+from curation.pipeline.measure import layers_of, switched_on
 from curation.relational.select import Select
 from jobs import RECIPES, shipped_recipe
 from jobs.image_text import recipe
@@ -59,10 +59,11 @@ def test_every_threshold_can_be_set(stage, rule):
 )  # fmt: skip
 def test_no_threshold_means_measuring_again(setting):
     """Layers are named by their operators' fingerprints, which hold no threshold."""
-    assert layers_of(recipe().with_settings((setting,)).operators) == layers_of(recipe().operators)
+    changed = recipe().with_settings((setting,))
+    assert layers_of(switched_on(changed.operators)) == layers_of(switched_on(recipe().operators))
 
 
-READ_CAPTIONS = ("concepts", "clip", "visual_cluster", "linear_head", "recaption")
+READ_CAPTIONS = ("concepts", "clip", "visual_cluster", "linear_head", "recaption", "caption_facts")
 """Operators that read what caption_text measures, or read one that does."""
 
 
@@ -76,15 +77,16 @@ READ_CAPTIONS = ("concepts", "clip", "visual_cluster", "linear_head", "recaption
     ],
 )
 def test_a_parameter_names_another_layer_of_its_operator_and_of_those_that_read_it(setting, moved):
-    before = layers_of(recipe().operators)
-    after = layers_of(recipe().with_settings((setting,)).operators)
+    asked = recipe().with_settings(("recaption.model=some",))
+    before = layers_of(asked.operators)
+    after = layers_of(asked.with_settings((setting,)).operators)
     assert {name for name in before if before[name] != after[name]} == moved
 
 
 def test_every_measure_that_a_stage_reads_is_there():
     """A column comes from the index or from exactly one operator, in a type that it casts to."""
     given = {field.name: field.type for field in INDEX_COLUMNS}
-    for operator in recipe().operators:
+    for operator in recipe().with_settings(("recaption.model=some",)).operators:
         needs = set(operator.requires.names) - {IMAGE.name}
         assert needs <= given.keys(), operator.name
         assert not given.keys() & set(operator.provides.names), operator.name

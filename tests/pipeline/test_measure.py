@@ -19,7 +19,7 @@ from curation.io.tables import read_table
 from curation.operators.image.probe import ImageProbe
 from curation.operators.text.caption_text import CaptionText
 from curation.pipeline.ingest import IngestRequest, ingest
-from curation.pipeline.measure import layers_of, measure
+from curation.pipeline.measure import layers_of, measure, switched_on
 from curation.pipeline.measure_shard import careful, layer_schema
 from tests.pipeline.corpora import plain_recipe
 from tests.pipeline.fragile import Fragile
@@ -262,7 +262,7 @@ def test_a_column_that_nothing_gives_is_refused(corpus):
 
 
 def test_only_what_is_missing_is_measured(corpus):
-    operators = plain_recipe().operators
+    operators = switched_on(plain_recipe().operators)
     with LocalEngine(workers=0) as engine:
         measure(corpus, operators, engine, SILENT)
         layer = layers_of(operators)["image_probe"]
@@ -278,9 +278,9 @@ def test_only_what_is_missing_is_measured(corpus):
 
 
 def test_layers_are_those_of_their_parameters(corpus):
-    operators = plain_recipe().operators
-    changed = plain_recipe().with_settings(("image_pixels.max_pixels=1000000",)).operators
-    one, other = layers_of(operators), layers_of(changed)
+    operators = switched_on(plain_recipe().operators)
+    changed = plain_recipe().with_settings(("image_pixels.max_pixels=1000000",))
+    one, other = layers_of(operators), layers_of(switched_on(changed.operators))
     assert one["image_pixels"] != other["image_pixels"]
     assert one["image_probe"] == other["image_probe"]
 

