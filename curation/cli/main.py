@@ -19,6 +19,7 @@ def commands() -> dict[str, Any]:
     """Commands by name."""
     from curation.cli import concepts, ingest, look, stages, train
     from curation.cli.report import Report
+    from curation.cli.tune import Tune
     from curation.cli.view import View
 
     return {
@@ -40,6 +41,7 @@ def commands() -> dict[str, Any]:
         "diff": look.Diff,
         "report": Report,
         "view": View,
+        "tune": Tune,
         "gc": look.Gc,
     }
 

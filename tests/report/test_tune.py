@@ -1,0 +1,231 @@
+"""Thresholds out of labels: the curve against a naive one, and the flags against the recipe."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from curation.cli.main import main
+from curation.core.errors import UsageError
+from curation.io.corpus import open_corpus
+from curation.report.labels import labels_here, read_labels
+from curation.report.tune import Measured, curve_of, plain_number, roundest, told, tune
+from tests.pipeline.corpora import curate, ledger, picture, plain_recipe, write_pairs
+
+SIDES = (210, 240, 270, 300)
+
+labelled = st.lists(
+    st.tuples(
+        st.one_of(
+            st.sampled_from([0.0, -1.0, 0.25, 200.0, math.nan, math.inf, -math.inf]),
+            st.floats(width=32, allow_nan=False, allow_infinity=False),
+        ),
+        st.booleans(),
+    ),
+    min_size=1,
+    max_size=40,
+)
+kinds = st.sampled_from(["at_least", "at_most"])
+
+
+def held(values: list[float], kind: str, *, drops_missing: bool = False) -> Measured:
+    array = np.array(values, np.float64)
+    fails = np.isnan(array) & drops_missing
+    return Measured(values=array, kind=kind, unmeasured=fails)
+
+
+def naive(samples, kind, threshold, *, drops_missing):
+    """Keeps and drops that pass, one sample at a time."""
+    passing = {True: 0, False: 0}
+    for value, keep in samples:
+        if math.isnan(value):
+            passes = not drops_missing
+        else:
+            passes = value >= threshold if kind == "at_least" else value <= threshold
+        passing[keep] += passes
+    return passing[True], passing[False]
+
+
+@given(labelled, kinds, st.booleans())
+@example([(0.25, True), (0.25, False), (math.nan, True)], "at_most", True)
+def test_a_curve_is_what_counting_one_by_one_gives(samples, kind, drops_missing):
+    samples = [*samples, (1.0, True)]  # recall is of something
+    values, keeps = [v for v, _ in samples], np.array([k for _, k in samples])
+    curve = curve_of(held(values, kind, drops_missing=drops_missing), keeps)
+    finite = sorted({v for v in values if math.isfinite(v)}, reverse=kind == "at_most")
+    assert [point.threshold for point in curve.points] == finite
+    scores = []
+    for point in curve.points:
+        good, bad = naive(samples, kind, point.threshold, drops_missing=drops_missing)
+        assert (point.keeps, point.drops) == (good, bad)
+        assert point.precision == (good / (good + bad) if good + bad else None)
+        assert point.recall == good / keeps.sum()
+        if good:
+            harmonic = 2 / (1 / point.precision + 1 / point.recall)
+            assert point.f1 == pytest.approx(harmonic)
+        else:
+            assert point.f1 == 0
+        scores.append(point.f1)
+    best = curve.best()
+    assert curve.points.index(best) == scores.index(max(scores))  # of equals the loosest
+    assert sorted(scores)[-1] == best.f1
+
+
+@given(labelled, kinds)
+@example([(0.30000001192092896, True), (0.2999, False)], "at_least")
+@example([(-0.95, True)], "at_least")
+def test_a_round_threshold_splits_as_the_exact_one_and_reads_back(samples, kind):
+    measured = held([v for v, _ in samples], kind)
+    for limit in {v for v, _ in samples if math.isfinite(v)}:
+        rounded = roundest(measured, limit)
+        assert (measured.passes(rounded) == measured.passes(limit)).all()
+        assert float(plain_number(rounded)) == rounded
+        assert rounded <= limit if kind == "at_least" else rounded >= limit
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "limit", "said"),
+    [
+        ("at_least", [0.29, 0.3125, 0.4], 0.3125, 0.3),
+        ("at_least", [0.3121, 0.3125], 0.3125, 0.3125),
+        ("at_least", [199, 237, 300], 237, 200),
+        ("at_most", [199, 237, 300], 237, 240),
+        ("at_most", [0, 1], 0, 0),
+    ],
+)
+def test_thresholds_are_as_round_as_the_labels_allow(kind, values, limit, said):
+    assert roundest(held(values, kind), limit) == said
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory) -> Path:
+    """24 pairs with shorter sides of 210, 240, 270, 300 in turn; the last one has no picture."""
+    folder = tmp_path_factory.mktemp("tune")
+    source = write_pairs(folder / "source", 24)
+    for n in range(24):
+        side = SIDES[n % 4]
+        picture(n, (side + 40, side)).save(source / "images" / f"{n}.jpg", quality=85)
+    (source / "images" / "23.jpg").unlink()
+    curate(source, folder / "out", shard_samples=7)
+    return folder / "out"
+
+
+def write_labels(out: Path, file: Path, lowest: int = 270) -> Path:
+    """Keeps what is at least `lowest` pixels high."""
+    lines = [
+        {
+            "uid": row["uid"], "shard": row["shard"], "row": row["row"], "corpus": "0" * 64,
+            "label": "keep" if SIDES[n % 4] >= lowest else "drop",
+        }
+        for n, row in enumerate(ledger(open_corpus(str(out))).to_pylist())
+    ]  # fmt: skip
+    file.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    return file
+
+
+def test_the_suggestion_is_where_the_labels_part(out, tmp_path):
+    found = tune(open_corpus(str(out)), read_labels(str(write_labels(out, tmp_path / "l.jsonl"))))
+    assert (found.keeps, found.drops, found.strangers) == (11, 12, 1)
+    fit = next(fit for fit in found.fits if fit.name == "heuristics.min_side")
+    assert (fit.now.threshold, fit.now.keeps, fit.now.drops) == (200, 11, 12)
+    assert (fit.now.precision, fit.now.recall) == (11 / 23, 1)
+    assert (fit.suggested.keeps, fit.suggested.drops, fit.suggested.f1) == (11, 0, 1)
+    assert 240 < fit.suggested.threshold <= 270
+    assert fit.moved == 12
+    unchanged = [fit for fit in found.fits if fit.column in ("email_count", "placeholder")]
+    assert len(unchanged) == 2
+    assert all(fit.flag == "" and fit.suggested == fit.now for fit in unchanged)
+
+
+def test_the_flags_make_the_recipe_keep_what_is_said(out, tmp_path, capsys):
+    labels = write_labels(out, tmp_path / "l.jsonl")
+    assert main(["tune", str(out), "--labels", str(labels), "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["flags"][::2] == ["--set"] * (len(said["flags"]) // 2)
+    settings = said["flags"][1::2]
+    assert settings == [each["set"] for each in said["thresholds"] if each["set"]]
+    assert any(setting.startswith("heuristics.min_side=") for setting in settings)
+    changed = plain_recipe().with_settings(settings)
+    rules = {rule.reason: rule.threshold for step in changed.stages if step.name == "heuristics"
+             for rule in step.rules}  # fmt: skip
+    for each in said["thresholds"]:
+        assert rules[each["name"].partition(".")[2]] == each["suggested"]["threshold"]
+    curate(out.parent / "source", tmp_path / "again", *settings, shard_samples=7)
+    again = open_corpus(str(tmp_path / "again")).manifest.totals.kept
+    assert said["kept"] == {"now": 23, "suggested": again}
+    assert again <= 11
+
+
+def test_the_terminal_has_a_line_a_threshold_and_the_command(out, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "160")
+    labels = write_labels(out, tmp_path / "l.jsonl")
+    assert main(["tune", str(out), "--labels", str(labels)]) == 0
+    said = capsys.readouterr().out
+    assert "11 labelled keep, 12 labelled drop" in said
+    assert "not used: 1 label of no readable sample of this corpus" in said
+    assert f"curate decide {out} --set" in said
+    assert main(["tune", str(out), "--labels", str(labels), "--curve", "heuristics.min_side"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[2] for line in lines if "≥" in line] == ["210", "240", "270", "300"]
+    assert [line.split()[2] for line in lines if "best" in line] == ["270"]
+    assert main(["tune", str(out), "--labels", str(labels), "--curve", "none.such"]) == 2
+
+
+def test_a_label_holds_only_where_its_uid_is(out, tmp_path):
+    labels = read_labels(str(write_labels(out, tmp_path / "l.jsonl")))
+    corpus = open_corpus(str(out))
+    assert labels_here(corpus, labels) == labels
+    (first, one), (second, two), *_ = labels.items()
+    swapped = {first: two, second: one, (99, 0): one, (0, 7_000): one, (0, -1): one}
+    assert labels_here(corpus, swapped) == {}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"no json", b"[1, 2]", b"\xff\xfe", b"[" * 60_000, b'{"a": "' + b"x" * 70_000 + b'"}',
+        b'{"uid": "a", "shard": 0, "row": 0, "label": "maybe"}',
+        b'{"uid": "a", "shard": true, "row": 0, "label": "keep"}',
+        b'{"uid": "a", "shard": 0, "row": 0.5, "label": "keep"}',
+        b'{"uid": 7, "shard": 0, "row": 0, "label": "keep"}',
+        b'{"uid": "a", "shard": 0, "row": 0, "label": ["keep"]}',
+        b'{"uid": "a", "shard": 0, "row": 0, "label": "drop"}',
+    ],
+)  # fmt: skip
+def test_a_line_that_is_no_label_is_named(line, tmp_path):
+    good = b'{"uid": "a", "shard": 0, "row": 0, "label": "keep", "who": "me"}\n'
+    (tmp_path / "l.jsonl").write_bytes(good + b"\n" + good + line)
+    with pytest.raises(UsageError, match="line 4"):
+        read_labels(str(tmp_path / "l.jsonl"))
+
+
+def test_labels_of_one_kind_or_of_another_corpus_are_refused(out, tmp_path, capsys):
+    file = tmp_path / "l.jsonl"
+    write_labels(out, file, lowest=0)
+    assert main(["tune", str(out), "--labels", str(file)]) == 2
+    assert "23 keeps and 0 drops among the 24 labels" in capsys.readouterr().err
+    file.write_text("")
+    assert main(["tune", str(out), "--labels", str(file)]) == 2
+    assert "0 keeps and 0 drops" in capsys.readouterr().err
+    assert main(["tune", str(out), "--labels", str(tmp_path / "none.jsonl")]) == 1
+    assert "none.jsonl" in capsys.readouterr().err
+
+
+def test_an_undecided_corpus_has_no_thresholds(out, tmp_path, capsys):
+    target = tmp_path / "corpus"
+    main(["ingest", str(out.parent / "source"), "--out", str(target), "--workers", "0"])
+    labels = write_labels(out, tmp_path / "l.jsonl")
+    capsys.readouterr()
+    assert main(["tune", str(target), "--labels", str(labels)]) == 2
+    assert "nothing is decided yet" in capsys.readouterr().err
+
+
+def test_what_is_told_is_json_without_nan(out, tmp_path):
+    found = tune(open_corpus(str(out)), read_labels(str(write_labels(out, tmp_path / "l.jsonl"))))
+    said = json.loads(json.dumps(told(found), allow_nan=False))
+    assert said["together"]["now"]["threshold"] is None
+    assert said["together"]["suggested"]["keeps"] <= said["labels"]["keep"]
