@@ -38,7 +38,8 @@ demo: $(VENV)/.ready
 	$(BIN)/python -m curation.demo --out $(DEMO)
 
 test: $(VENV)/.ready-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+	$(BIN)/python -m pytest -m slow
 
 # What is killed on real clusters, alone: part of `make test`, too.
 faults: $(VENV)/.ready-dev

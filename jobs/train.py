@@ -133,3 +133,9 @@ def _sized(recipe: TrainRecipe) -> TrainRecipe:
         recompute=False,
         checkpoint_every=max(1, small.steps // 4),
     )
+
+
+if __name__ == "__main__":  # torchrun and python train by this file
+    from curation.cli import submitted_training
+
+    submitted_training()

@@ -1,6 +1,7 @@
 """Which engine a command runs on, and how it is reached."""
 
 import importlib
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ import tyro
 
 from curation.cli.extras import require
 from curation.core.errors import UsageError
-from curation.core.limits import Limits
+from curation.core.limits import LEAST_MEMORY, Limits
 from curation.core.placement import Placement
 from curation.engines.local import LocalEngine, default_memory
 from curation.engines.mixed import Closable, MixedEngine
@@ -53,11 +54,14 @@ class Working:
     def check(self) -> None:
         if self.workers < 0:
             raise UsageError(f"--workers must be at least 0, got {self.workers}")
-        if self.deadline < 0:
+        if not 0 <= self.deadline < math.inf:
             raise UsageError(f"--deadline must be at least 0, got {self.deadline}")
         _bytes("--memory", self.memory)
         if self.worker_memory:
-            _bytes("--worker-memory", self.worker_memory)
+            memory = _bytes("--worker-memory", self.worker_memory)
+            if memory < LEAST_MEMORY:
+                least = f"{LEAST_MEMORY / 1e9:.1f}GB"
+                raise UsageError(f"--worker-memory must be at least {least}: libraries take that")
         _check_installed(self.engine)
 
     def limits(self) -> Limits:

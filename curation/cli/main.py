@@ -68,6 +68,11 @@ def submitted(family: str) -> None:
     _leave(main(["run", family, *arguments]))
 
 
+def submitted_training() -> None:
+    """The training recipe's file as a script: `curate train` with the script's arguments."""
+    _leave(main(["train", *sys.argv[1:]]))
+
+
 _SUBMITTED = (("PYSPARK_GATEWAY_PORT", "spark"), ("RAY_JOB_CONFIG_JSON_ENV_VAR", "ray"))
 """What spark-submit and ray job submit put into the environment of what they start."""
 

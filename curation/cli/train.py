@@ -165,8 +165,10 @@ class Sample:
         require("train", "curate sample", "tokenizers")
         from curation.trainer.answer import answer
 
-        if self.max_tokens < 1 or self.temperature < 0:
+        if self.max_tokens < 1 or not 0 <= self.temperature < float("inf"):
             raise UsageError("--max-tokens must be at least 1, --temperature at least 0")
+        if not 0 <= self.seed < 1 << 63:
+            raise UsageError(f"--seed must be 0 to 2**63 - 1, got {self.seed}")
         check_device(self.device)
         print(
             answer(

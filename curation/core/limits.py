@@ -20,8 +20,8 @@ import psutil
 _ROWS = 64
 """Rows of a batch that have, together, the time of one more record."""
 
-_LEAST_MEMORY = 2 << 30
-"""Below this a worker cannot even load a model."""
+LEAST_MEMORY = 2 << 30
+"""Bytes below which a worker cannot even load its libraries and a model."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Limits:
         if self.memory:
             return self
         share = int(psutil.virtual_memory().total * 0.9) // max(1, processes)
-        return Limits(self.deadline, max(_LEAST_MEMORY, share))
+        return Limits(self.deadline, max(LEAST_MEMORY, share))
 
 
 class DeadlineError(BaseException):

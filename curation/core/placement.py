@@ -1,5 +1,6 @@
 """Where an operator or stage runs, and on what. It never changes a byte, so nothing hashes it."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 
@@ -24,7 +25,7 @@ class Placement:
     def __post_init__(self) -> None:
         if self.engine not in ("", *ENGINES):
             raise ValueError(f"engine must be one of {', '.join(ENGINES)}, got {self.engine}")
-        if self.gpus < 0 or self.cpus <= 0 or self.pool < 0:
+        if not 0 <= self.gpus < math.inf or not 0 < self.cpus < math.inf or self.pool < 0:
             raise ValueError("gpus and pool must be at least 0, and cpus above 0")
 
 
@@ -52,7 +53,11 @@ def placed(
             raise UsageError(f"--place {setting}: no field {field!r}; there are {told}")
         try:
             there = found.get(name, Placement())
-            found[name] = replace(there, **{field: _KINDS[field](value.strip())})
+            given = _KINDS[field](value.strip())
+        except ValueError as error:
+            raise UsageError(f"--place {setting}: {field} takes a number") from error
+        try:
+            found[name] = replace(there, **{field: given})
         except ValueError as error:
             raise UsageError(f"--place {setting}: {error}") from error
     return found

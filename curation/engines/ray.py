@@ -20,7 +20,7 @@ import ray.data
 import ray.exceptions
 
 from curation.core.engine import Item, Result
-from curation.core.errors import RunError
+from curation.core.errors import RunError, UsageError
 from curation.core.limits import Limits
 from curation.core.operator import Operator
 from curation.core.placement import Placement
@@ -155,7 +155,13 @@ class RayEngine:
         that is lost. Equal ones would make Ray Data run both in one process, a whole item at once.
         """
         cores, gpus = self._cores(threads), self._here.gpus
+        most = room("GPU", gpus) if gpus else room("CPU", cores * 0.4)
         size = self._here.pool or (room("GPU", gpus) if gpus else room("CPU", cores))
+        if size > most > 0:
+            raise UsageError(
+                f"a pool of {size:,} actors, but the Ray cluster has room for {most:,}: they are "
+                f"started all at once (--place STAGE.pool={most})"
+            )
         return Pool(
             size=max(1, size),
             gpus=gpus,

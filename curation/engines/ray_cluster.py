@@ -12,6 +12,7 @@ import ray
 import ray.data
 
 from curation.core.errors import RunError, UsageError
+from curation.engines.reach import unreachable
 
 _BLOCK = 32 << 20
 """Bytes above which a reader hands on what it has: small, so that actors end at the same time."""
@@ -29,6 +30,9 @@ def connect(address: str | None, cores: int) -> bool:
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # whose errors go to the terminal
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1")  # no GPU for who asks for none
     there = address or ("auto" if os.environ.get("RAY_ADDRESS") else "local")
+    silent = unreachable(there.removeprefix("ray://"))
+    if silent:
+        raise RunError(f"no Ray cluster at {there}: {silent}")
     own: dict[str, Any] = {"num_cpus": cores or None, "include_dashboard": False}
     try:
         with warnings.catch_warnings(), _no_stderr():

@@ -27,6 +27,7 @@ from curation.core.errors import RunError, UsageError
 from curation.core.limits import Limits
 from curation.core.operator import Operator
 from curation.engines.isolated import Isolated, unwrapped
+from curation.engines.reach import unreachable
 from curation.engines.spark_session import (
     SparkStepSession,
     answer,
@@ -210,6 +211,17 @@ def _is_local(spark: SparkSession) -> bool:
     return str(spark.sparkContext.master).startswith("local")
 
 
+def _check(master: str) -> None:
+    """Raises UsageError for what is no master, RunError where no standalone one answers."""
+    if not master.startswith(("local", "spark://", "yarn", "k8s://")):
+        raise UsageError(
+            f"Spark master {master!r}: name spark://HOST:7077, yarn, k8s://URL or local[CORES]"
+        )
+    silent = unreachable(master.removeprefix("spark://")) if "spark://" in master else ""
+    if silent:
+        raise RunError(f"no Spark master at {master}: {silent}")
+
+
 def _begin(master: str | None, conf: Mapping[str, str]) -> SparkSession:
     """A Spark session with our settings where nobody has said otherwise."""
     warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
@@ -223,6 +235,7 @@ def _begin(master: str | None, conf: Mapping[str, str]) -> SparkSession:
     address = master or given.get("spark.master", None)
     if address is None:
         address = f"local[*,{_DEFAULTS['spark.task.maxFailures']}]"
+    _check(address)
     own = {**_DEFAULTS, "spark.master": address}
     if address.startswith("local"):
         own["spark.ui.enabled"] = "false"

@@ -16,6 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 from py4j.protocol import Py4JError
+from pyspark.errors import PySparkRuntimeError
 from pyspark.sql import DataFrame, DataFrameReader, SparkSession, functions
 from pyspark.sql.pandas.types import from_arrow_schema, to_arrow_schema
 from pyspark.sql.types import StructType
@@ -345,6 +346,10 @@ def spark_failures() -> Iterator[None]:
     """Turns failures of the cluster into ours; the rest are faults of the step itself."""
     try:
         yield
+    except PySparkRuntimeError as error:
+        if "JAVA_GATEWAY_EXITED" in str(error):
+            raise RunError("Spark did not start: it needs Java 17 or 21 (JAVA_HOME)") from error
+        raise
     except Py4JError as error:
         said = _reason(str(error))
         if any(word in said for word in _STORAGE):
@@ -354,7 +359,11 @@ def spark_failures() -> Iterator[None]:
 
 def _reason(said: str) -> str:
     """The line of a Java error that says most."""
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    lines = [
+        line.strip()
+        for line in said.splitlines()
+        if line.strip() and not line.startswith("An error occurred while calling")
+    ]
     causes = [line for line in lines if line.startswith("Caused by: ")]
     return causes[-1].removeprefix("Caused by: ") if causes else lines[0] if lines else "no reason"
 

@@ -95,12 +95,12 @@ def _image(path: str) -> tuple[bytes, int, int]:
 
 
 def _laid(processor: Processor, width: int, height: int, text: str, *, chat: bool) -> LaidSample:
-    if chat:
-        picture = {"type": "image", "width": width, "height": height, "member": _MEMBER}
-        content = [picture, {"type": "text", "text": text}]
-        return processor.chat([{"role": "user", "content": content}])
     segments = [_segment("image", width, height, ""), _segment("text", 0, 0, text)]
     try:
+        if chat:
+            picture = {"type": "image", "width": width, "height": height, "member": _MEMBER}
+            content = [picture, {"type": "text", "text": text}]
+            return processor.chat([{"role": "user", "content": content}])
         parts = processor.lay_out(segments)
     except ValueError as error:
         raise UsageError(f"the image cannot be laid out: {error}") from error

@@ -166,7 +166,7 @@ class Loader:
 
     def _judge(self, step: int, packs: list[Built], failures: list[Failure]) -> None:
         """Files failures, and stops the training where there are too many."""
-        self._seen += sum(len(pack.ids) for pack in packs)
+        self._seen += sum(bool(name) for pack in packs for name in pack.ids)  # padding has none
         self._failed += len(failures)
         if failures and self._quarantine is not None:
             self._quarantine.parent.mkdir(parents=True, exist_ok=True)

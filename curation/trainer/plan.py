@@ -44,6 +44,7 @@ from curation.trainer.packing import (
     Packer,
     Packing,
 )
+from curation.trainer.recipe import check_same
 from curation.trainer.steps import StepWriter, steps_path
 from curation.trainer.token_count import Export, count_tokens, named_apart, open_export
 
@@ -174,11 +175,13 @@ def make_plan(
     processor: Processor,
     engine: Engine | None = None,
     progress: Progress = SILENT,
+    begun: str = "",
 ) -> Plan:
     """Plans a training into the folder `out`; an equal plan that is there already stays.
 
-    Raises UsageError for shares that mean nothing, CorpusError for what is no export, and where
-    the corpora do not fill a single step.
+    `begun` is the hash of the plan that a run goes on with: no other is put in its place. Raises
+    UsageError for another one and for shares that mean nothing, CorpusError for what is no export,
+    and where the corpora do not fill a single step.
     """
     if not corpora:
         raise UsageError("no corpus: name at least one export to train on")
@@ -193,6 +196,8 @@ def make_plan(
         "settings": plain(settings),
     }
     store, plan_hash = Store(out), digest(identity)
+    if begun:
+        check_same({"plan": begun}, {"plan": plan_hash}, out.removesuffix("/plan"))
     if store.exists(PLAN_FILE):
         there = open_plan(out)
         if there.plan_hash == plan_hash:

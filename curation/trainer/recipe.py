@@ -1,5 +1,6 @@
 """Every setting of a training run; the numbers themselves are in `jobs/train.py`."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, TypeVar
@@ -72,17 +73,28 @@ class TrainRecipe:
     keep_checkpoints: int = 2
 
     def __post_init__(self) -> None:
-        for name in ("sequence_length", "global_batch", "steps", "checkpoint_every", "loss_chunk"):
+        counts = ("global_batch", "steps", "checkpoint_every", "keep_checkpoints", "loss_chunk")
+        for name in counts:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.sequence_length < _LEAST_LENGTH:
+            raise ValueError(
+                f"sequence_length must be at least {_LEAST_LENGTH}, got {self.sequence_length}"
+            )
+        if not 0 <= self.seed < 1 << 63:
+            raise ValueError(f"seed must be 0 to 2**63 - 1, got {self.seed}")
+        for name in ("learning_rate", "clip_norm", "eps"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
+        for name in ("weight_decay", "balance_rate", "balance_loss", "most_unreadable"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
         if self.normalise not in ("token", "sqrt"):
             raise ValueError(f"normalise must be token or sqrt, got {self.normalise!r}")
         if self.dtype not in DTYPES:
             raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, got {self.dtype!r}")
         if not 0 <= self.replay < 1:
             raise ValueError(f"replay must be at least 0 and less than 1, got {self.replay}")
-        if self.learning_rate <= 0 or self.clip_norm <= 0:
-            raise ValueError("learning_rate and clip_norm must be above 0")
         self.rates()
 
     def rates(self) -> Schedule:
@@ -124,8 +136,13 @@ class TrainRecipe:
         return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
 
 
-_OTHERWISE = frozenset(("stage", "config", "families", "vision", "steps", "seed", "betas"))
-"""Fields that `--set` does not reach: options of their own, or what makes the stage."""
+_SHAPE = ("patch_size", "temporal_patch_size", "merge_size")
+_OTHERWISE = frozenset(("stage", "config", "families", "vision", "steps", "seed", "betas", *_SHAPE))
+"""Fields that `--set` does not reach: options of their own, what makes the stage, or the model's
+shape."""
+
+_LEAST_LENGTH = 16
+"""Tokens of a pack: fewer hold no sample."""
 
 Settings = TypeVar("Settings", TrainRecipe, VisionSettings)
 

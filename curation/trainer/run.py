@@ -28,6 +28,7 @@ from curation.models.glm4v.flops import pack_flops
 from curation.models.glm4v.processor import Processor
 from curation.models.glm4v.tokenizer import TOKENIZER_FILE, Tokenizer, demo_tokenizer
 from curation.trainer.balance_bias import ExpertBalance
+from curation.trainer.cost import cost_weights
 from curation.trainer.distributed import World, check_world, joined, world_here
 from curation.trainer.loader import Loader, resume_step
 from curation.trainer.loop import Loop, Work
@@ -36,6 +37,7 @@ from curation.trainer.mixture import CorpusShare
 from curation.trainer.optim import adamw
 from curation.trainer.plan import Plan, PlanSettings, make_plan, open_plan
 from curation.trainer.recipe import TrainRecipe, check_same
+from curation.trainer.sole import sole_run
 from curation.trainer.state import Checkpoints
 from curation.trainer.token_count import open_export
 from curation.trainer.weights import built, save_model
@@ -76,9 +78,11 @@ class _Nobody:
 
 def plan_only(training: Training, progress: Progress = SILENT) -> list[str]:
     """Plans and says fill, mixture, steps and cost. Raises what `train` raises before its start."""
-    _, processor = _model_of(training)
+    config, processor = _model_of(training)
     check_world(training.recipe.global_batch, world_here())
-    return _planned(training, processor, progress).lines()
+    begun = _begun(training)
+    with sole_run(training.folder):
+        return _planned(training, config, processor, progress, begun).lines()
 
 
 def train(training: Training, watcher: Watcher | None = None, progress: Progress = SILENT) -> None:
@@ -91,8 +95,9 @@ def train(training: Training, watcher: Watcher | None = None, progress: Progress
     watcher = watcher or _Nobody()
     config, processor = _model_of(training)
     check_world(training.recipe.global_batch, world_here())
-    with joined(training.device) as world:
-        if _led(world, lambda: _is_finished(training, processor, progress)):
+    with joined(training.device) as world, ExitStack() as held:
+        _led(world, lambda: held.enter_context(sole_run(training.folder)))
+        if _led(world, lambda: _is_finished(training, config, processor, progress)):
             watcher.say(f"{training.folder / MODEL}: the run is finished already")
             return
         plan = open_plan(f"{training.out}/plan")
@@ -154,20 +159,34 @@ def _run(
     watcher.say(f"{folder / MODEL}: trained {recipe.steps:,} steps; try it with `curate sample`")
 
 
-def _is_finished(training: Training, processor: Processor, progress: Progress) -> bool:
-    """Plans, and compares with what the run began with; says whether its model is there."""
+def _record(training: Training) -> dict[str, Any]:
+    """What a run may not change, corpora and plan apart."""
+    return {"init": training.init.rstrip("/"), "recipe": training.recipe.told()}
+
+
+def _begun(training: Training) -> str:
+    """Hash of the plan that the run in this folder began with; empty where none did.
+
+    Raises UsageError where that run is another one, RunError where its record is gone.
+    """
     path = training.folder / RECORD
-    record = {"init": training.init.rstrip("/"), "recipe": training.recipe.told()}
-    found = read_record(training.folder) if path.exists() else None
-    if found is None and (training.folder / "checkpoints").exists():
-        raise RunError(f"{path}: missing from a run that began; name another --out")
-    if found is not None:  # before a plan is made over the one that is there
-        check_same({key: found.get(key) for key in record}, record, training.out)
-    plan = _planned(training, processor, progress)
-    if found is not None:
-        check_same({"plan": found.get("plan")}, {"plan": plan.plan_hash}, training.out)
+    if not path.exists():
+        if (training.folder / "checkpoints").exists():
+            raise RunError(f"{path}: missing from a run that began; name another --out")
+        return ""
+    found, record = read_record(training.folder), _record(training)
+    check_same({key: found.get(key) for key in record}, record, training.out)
+    return str(found.get("plan"))
+
+
+def _is_finished(
+    training: Training, config: Glm4vConfig, processor: Processor, progress: Progress
+) -> bool:
+    """Plans, as the run began if it did; says whether its model is there."""
+    plan = _planned(training, config, processor, progress, _begun(training))
+    record = _record(training)
     corpora = [
-        {"url": str(corpus.url), "share": share.share, "family": corpus.family}
+        {"url": _located(str(corpus.url)), "share": share.share, "family": corpus.family}
         for corpus, share in zip(plan.corpora, plan.shares, strict=True)
     ]
     text = json.dumps({"plan": plan.plan_hash, **record, "corpora": corpora}, indent=1) + "\n"
@@ -175,7 +194,13 @@ def _is_finished(training: Training, processor: Processor, progress: Progress) -
     return (training.folder / MODEL / "config.json").exists()
 
 
-def _planned(training: Training, processor: Processor, progress: Progress) -> Plan:
+def _planned(
+    training: Training,
+    config: Glm4vConfig,
+    processor: Processor,
+    progress: Progress,
+    begun: str,
+) -> Plan:
     recipe = training.recipe
     corpora = mixture(training)
     for corpus in corpora:
@@ -190,10 +215,13 @@ def _planned(training: Training, processor: Processor, progress: Progress) -> Pl
         global_batch=recipe.global_batch,
         steps=recipe.steps,
         seed=recipe.seed,
+        weights=cost_weights(config),
     )
     engine = LocalEngine(workers=training.workers)
     try:
-        return make_plan(corpora, f"{training.out}/plan", settings, processor, engine, progress)
+        return make_plan(
+            corpora, f"{training.out}/plan", settings, processor, engine, progress, begun
+        )
     finally:
         engine.close()
 
@@ -208,18 +236,25 @@ def mixture(training: Training) -> list[CorpusShare]:
     if not named:
         raise UsageError("no corpus: name at least one export, as --corpus run1/export:1")
     replay = training.recipe.replay
-    record = Path(training.init) / RECORD if training.init else None
-    if not replay or record is None or not record.exists():
+    origin = _run_of(training.init)
+    if not replay or origin is None:
         return named
-    urls = {_located(corpus.url) for corpus in named}
+    urls = {_located(str(open_export(corpus.url).store.url)) for corpus in named}
     before = [
         CorpusShare(url=corpus["url"], share=corpus["share"])
-        for corpus in read_record(Path(training.init))["corpora"]
+        for corpus in read_record(origin)["corpora"]
         if _located(corpus["url"]) not in urls
     ]
     if not before:
         return named
     return [*_scaled(named, 1 - replay), *_scaled(before, replay)]
+
+
+def _run_of(init: str) -> Path | None:
+    """The run that weights come from, named by its folder or that of its model; null: none."""
+    folder = Path(init)
+    places = [folder, folder.resolve().parent] if folder.name == MODEL else [folder]
+    return next((place for place in places if init and (place / RECORD).exists()), None)
 
 
 def _scaled(corpora: list[CorpusShare], whole: float) -> list[CorpusShare]:

@@ -54,3 +54,34 @@ def test_a_recipe_s_file_is_a_job_that_takes_what_run_takes(tmp_path):
     run = ["run", "image-text", "--input", source, "--out", str(tmp_path / "run"), *options]
     assert main(run) == 0
     assert tree(tmp_path / "job") == tree(tmp_path / "run")
+
+
+def test_the_training_recipe_s_file_is_curate_train(tmp_path):
+    job = JOB.with_name("train.py")
+    asked = [sys.executable, str(job), "--stage", "9", "--corpus", "x", "--out", str(tmp_path)]
+    done = subprocess.run(asked, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 2
+    assert "--stage 9: there are stages 1 and 2" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("asked", "code", "said"),
+    [
+        (("--worker-memory", "10MB"), 2, "--worker-memory must be at least"),
+        (("--deadline", "nan"), 2, "--deadline must be at least 0"),
+        (("--place", "clip.gpus=nan"), 2, "gpus and pool must be at least 0"),
+        (("--place", "clip.gpus=abc"), 2, "gpus takes a number"),
+        (("--engine", "ray", "--ray-address", "127.0.0.1:1"), 1, "no Ray cluster at 127.0.0.1:1"),
+        (("--engine", "spark", "--spark-master", "http://x:1"), 2, "Spark master 'http://x:1'"),
+        (("--engine", "spark", "--spark-master", "spark://127.0.0.1:1"), 1, "no Spark master at"),
+    ],
+)  # fmt: skip
+def test_a_cluster_or_an_amount_that_cannot_be_is_one_line(tmp_path, asked, code, said):
+    source = str(write_pairs(tmp_path / "source", 2))
+    command = [sys.executable, "-m", "curation", "run", "image-text", "--input", source]
+    command += ["--out", str(tmp_path / "out"), *asked]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == code, done.stderr
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("curate: ") and said in last
+    assert "Traceback" not in done.stderr

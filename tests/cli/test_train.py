@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -13,7 +14,11 @@ from curation.cli.main import main
 from curation.cli.train import corpus_share
 from curation.cli.train_progress import PlainWatcher, make_watcher
 from curation.core.progress import SILENT
+from curation.engines.local import LocalEngine
+from curation.pipeline.ingest import IngestRequest, ingest
 from curation.trainer.metrics import StepRecord, read_metrics
+from curation.trainer.sole import sole_run
+from tests.pipeline.corpora import write_pairs
 from tests.trainer.samples import jpeg, write_export
 
 SMALL = ("--config", "tiny", "--workers", "0", "--global-batch", "2", "--steps", "2")
@@ -79,6 +84,15 @@ def _stage1(corpora: Path, out: Path, *more: object) -> tuple[object, ...]:
         (("--stage", "1", "--corpus", "{}/pairs:1", "--set", "floor=x"), 2, "floor takes a number"),
         (("--stage", "1", "--corpus", "{}/pairs:1", "--set", "floor=3"), 2, "floor must be 0 to 1"),
         (("--stage", "1", "--corpus", "{}/pairs:1", "--set", "vision.fps=0"), 2, "above 0"),
+        (("--stage", "1", "--corpus", "{}/pairs:1", "--set", "vision.fps=nan"), 2, "above 0"),
+        (("--stage", "1", "--corpus", "{}/pairs:1", "--set", "eps=-1"), 2, "eps must be above 0"),
+        (("--stage", "1", "--corpus", "{}/pairs:1", "--set", "learning_rate=inf"), 2, "above 0"),
+        (("--stage", "1", "--corpus", "{}/pairs:1", "--set", "clip_norm=nan"), 2, "above 0"),
+        (("--stage", "1", "--corpus", "{}/pairs:1", "--set", "weight_decay=-1"), 2, "at least 0"),
+        (("--stage", "1", "--corpus", "{}/pairs:1", "--set", "keep_checkpoints=0"), 2, "least 1"),
+        (("--stage", "1", "--corpus", "{}/pairs:1", "--set", "vision.merge_size=4"), 2, "no such"),
+        (("--stage", "1", "--corpus", "{}/pairs:1", "--sequence-length", "8"), 2, "at least 16"),
+        (("--stage", "1", "--corpus", "{}/pairs:1", "--seed", str(2**65)), 2, "--seed must be"),
     ],
 )
 def test_what_cannot_be_trained_is_one_line(corpora, tmp_path, capsys, asked, code, said) -> None:
@@ -130,6 +144,59 @@ def test_a_run_does_not_go_on_with_another_plan(
     assert curate(*_stage1(corpora, out, *given)) == 2
     told = capsys.readouterr().err.strip().splitlines()[-1]
     assert "another plan" in told and said in told
+    before = (out / "plan" / "plan.json").read_bytes()
+    assert curate(*_stage1(corpora, out, "--plan-only", *given)) == 2
+    assert "another plan" in capsys.readouterr().err
+    assert (out / "plan" / "plan.json").read_bytes() == before
+
+
+def test_a_folder_that_is_trained_in_is_not_trained_in_twice(corpora, tmp_path, capsys) -> None:
+    out = tmp_path / "run"
+    with sole_run(out):
+        for more in ((), ("--plan-only",)):
+            assert curate(*_stage1(corpora, out, *more)) == 1
+            assert "a training is running there" in capsys.readouterr().err
+    assert curate(*_stage1(corpora, out, "--plan-only")) == 0
+
+
+def test_the_cost_of_a_plan_is_that_of_the_model(corpora, tmp_path, capsys) -> None:
+    costs = []
+    for config in ("tiny", "demo"):
+        out = tmp_path / config
+        more = ("--config", config, "--sequence-length", "512", "--plan-only")
+        assert curate(*_stage1(corpora, out, *more)) == 0
+        costs.append(re.search(r"in all; (\S+) FLOPs", capsys.readouterr().out))
+    tiny, demo = (float(cost[1]) for cost in costs if cost)
+    assert demo > 20 * tiny
+
+
+def test_replay_knows_a_corpus_by_any_of_its_names(
+    corpora, trained, tmp_path, capsys, monkeypatch
+) -> None:
+    """Named as a run directory, relative to another folder, or by the model of the run before."""
+    run = tmp_path / "whole"
+    with LocalEngine(workers=0) as engine:
+        ingest(
+            IngestRequest(source=str(write_pairs(tmp_path / "source", 2))),
+            str(run / "corpus"), engine, SILENT,
+        )  # fmt: skip
+    shutil.copytree(corpora / "pairs", run / "export")
+    monkeypatch.chdir(tmp_path)
+    assert curate("train", "--stage", "1", "--corpus", "whole", "--out", "first", *SMALL) == 0
+    monkeypatch.chdir(corpora)
+    second = ("--init", tmp_path / "first" / "model", "--out", tmp_path / "second", *SMALL)
+    both = ("--corpus", run, "--corpus", corpora / "video")
+    assert curate("train", "--stage", "2", *both, *second, "--plan-only") == 0
+    told = [line.split()[:2] for line in capsys.readouterr().out.splitlines()]
+    assert [line for line in told if line[0].startswith(("image-text", "video"))] == [
+        ["image-text", "50.0%"],
+        ["video", "50.0%"],
+    ]
+    only = ("--corpus", corpora / "video")
+    assert curate("train", "--stage", "2", *only, *second, "--plan-only") == 0
+    assert ["image-text", "50.0%"] in [
+        line.split()[:2] for line in capsys.readouterr().out.splitlines()
+    ]
 
 
 def test_stage_2_replays_what_stage_1_read(corpora, trained, tmp_path, capsys) -> None:

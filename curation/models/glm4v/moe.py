@@ -22,8 +22,9 @@ class Routed(NamedTuple):
 class Router(nn.Module):
     """Chooses experts by sigmoid score plus bias, weighs them by score (DeepSeek-V3, GLM-4.5).
 
-    Computed in float32 whatever the rest is. What a pass did is added by `count`, outside the pass
-    itself, so that a pass repeated to spare memory counts once.
+    Scores are taken in float32; under mixed precision weights come in rounded, as all others do.
+    What a pass did is added by `count`, outside the pass itself, so that a pass repeated to spare
+    memory counts once.
     """
 
     bias: Tensor

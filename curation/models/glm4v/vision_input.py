@@ -46,7 +46,7 @@ class VisionSettings:
     """Of longer videos `max_seconds * fps` frames are taken, evenly spread."""
 
     def __post_init__(self) -> None:
-        if self.fps <= 0 or self.max_seconds < 1:
+        if not 0 < self.fps < math.inf or self.max_seconds < 1:
             raise ValueError(f"fps and max_seconds must be above 0: {self.fps}, {self.max_seconds}")
         for kind in ("image", "video"):
             low, high = getattr(self, f"{kind}_min_pixels"), getattr(self, f"{kind}_max_pixels")
