@@ -1,7 +1,7 @@
-# Driver and executors of the Spark engine, for a standalone cluster or Kubernetes:
+# Driver, master and workers of the Spark engine, for a standalone cluster:
 #   docker build -f docker/spark.Dockerfile -t curation-spark .
-# On Kubernetes: --conf spark.kubernetes.container.image=curation-spark
-FROM python:3.11-slim
+# Kubernetes starts pods through the entrypoint of Spark's own image: install the package into that.
+FROM python:3.11-slim-bookworm
 RUN apt-get update && apt-get install --yes --no-install-recommends gcc libc6-dev openjdk-17-jre-headless procps tini && rm -rf /var/lib/apt/lists/*
 WORKDIR /opt/curation
 COPY pyproject.toml constraints.txt README.md ./

@@ -185,7 +185,7 @@ def test_replay_knows_a_corpus_by_any_of_its_names(
     assert curate("train", "--stage", "1", "--corpus", "whole", "--out", "first", *SMALL) == 0
     monkeypatch.chdir(corpora)
     second = ("--init", tmp_path / "first" / "model", "--out", tmp_path / "second", *SMALL)
-    both = ("--corpus", run, "--corpus", corpora / "video")
+    both = ("--corpus", f"{run}:1", "--corpus", f"{corpora}/video:1")
     assert curate("train", "--stage", "2", *both, *second, "--plan-only") == 0
     told = [line.split()[:2] for line in capsys.readouterr().out.splitlines()]
     assert [line for line in told if line[0].startswith(("image-text", "video"))] == [
