@@ -39,9 +39,9 @@ demo: $(VENV)/.ready
 
 test: $(VENV)/.ready-dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow $(FAULTS:%=--ignore=%)
 
-# What is killed on real clusters, alone: part of `make test`, too.
+# What is killed on real clusters: 11 minutes that want the machine to themselves.
 faults: $(VENV)/.ready-dev
 	$(BIN)/python -m pytest -v $(FAULTS)
 
