@@ -51,8 +51,10 @@ async function show() {
   try {
     const made = await module.render(place, params, context);
     if (now === turn) page = made; else made?.close?.();
+    if (now === turn) for (const event of early.splice(0)) press(event);
   } catch (error) {
     if (error.name === "AbortError" || now !== turn) return;
+    early.length = 0;
     put(place, h("div", { class: "problem", role: "alert" }, h("h1", {}, "This cannot be shown"), h("p", {}, strange(error.message))));
   }
 }
@@ -123,8 +125,20 @@ function key(event) {
   if (typing || document.querySelector("dialog[open]")) return;
   if (event.key === "?") help();
   else if (event.key === "/") search();
-  else if (!page?.key?.(event)) return;
+  else if (!press(event)) return;
   event.preventDefault();
+}
+
+// A key that is pressed while a page comes is for that page, never for the one before.
+const early = [];
+const AWAITED = new Set(["j", "k", "K", "d", "ArrowLeft", "ArrowRight"]);
+
+function press(event) {
+  if (!page) return AWAITED.has(event.key) && early.push({ key: event.key, shiftKey: event.shiftKey }) > 0;
+  const before = location.hash;
+  const taken = page.key?.(event);
+  if (location.hash !== before) { page.close?.(); page = null; }
+  return taken;
 }
 
 function search() {
