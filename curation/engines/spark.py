@@ -28,11 +28,11 @@ from curation.core.limits import Limits
 from curation.core.operator import Operator
 from curation.engines.isolated import Isolated, unwrapped
 from curation.engines.reach import unreachable
+from curation.engines.spark_failures import spark_failures
 from curation.engines.spark_session import (
     SparkStepSession,
     answer,
     settle_worker,
-    spark_failures,
 )
 from curation.io.store import Store
 

@@ -15,16 +15,15 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from py4j.protocol import Py4JError
-from pyspark.errors import PySparkRuntimeError
 from pyspark.sql import DataFrame, DataFrameReader, SparkSession, functions
 from pyspark.sql.pandas.types import from_arrow_schema, to_arrow_schema
 from pyspark.sql.types import StructType
 
 from curation.core.engine import Result, Shard
-from curation.core.errors import RunError, StorageError
+from curation.core.errors import RunError
 from curation.engines.dialect import to_spark
 from curation.engines.isolated import unwrapped
+from curation.engines.spark_failures import spark_failures
 from curation.io.store import Store
 
 _SETTINGS = {
@@ -55,8 +54,6 @@ _FEW_FILES = 8
 
 _PARQUET = ".parquet"
 
-_STORAGE = ("No space left", "FileNotFound", "NoSuchFile", "IOException", "Permission denied")
-"""In the reason that Java gives when storage fails."""
 
 _SCHEMES = {"s3": "s3a", "gcs": "gs"}
 """fsspec's name of a store, and Hadoop's."""
@@ -339,33 +336,6 @@ def answer(function: Callable[..., Any], item: bytes, *more: Any) -> bytes:
         return pickle.dumps((function(pickle.loads(item), *more), None))  # noqa: S301 - our own
     except Exception as error:  # noqa: BLE001 - raised again by `unwrapped`
         return pickle.dumps((None, error))
-
-
-@contextlib.contextmanager
-def spark_failures() -> Iterator[None]:
-    """Turns failures of the cluster into ours; the rest are faults of the step itself."""
-    try:
-        yield
-    except PySparkRuntimeError as error:
-        if "JAVA_GATEWAY_EXITED" in str(error):
-            raise RunError("Spark did not start: it needs Java 17 or 21 (JAVA_HOME)") from error
-        raise
-    except Py4JError as error:
-        said = _reason(str(error))
-        if any(word in said for word in _STORAGE):
-            raise StorageError(f"scratch space of Spark: {said}") from error
-        raise RunError(f"the Spark cluster failed: {said}") from error
-
-
-def _reason(said: str) -> str:
-    """The line of a Java error that says most."""
-    lines = [
-        line.strip()
-        for line in said.splitlines()
-        if line.strip() and not line.startswith("An error occurred while calling")
-    ]
-    causes = [line for line in lines if line.startswith("Caused by: ")]
-    return causes[-1].removeprefix("Caused by: ") if causes else lines[0] if lines else "no reason"
 
 
 def _are_a_folder(files: list[str]) -> bool:

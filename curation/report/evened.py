@@ -1,6 +1,6 @@
 """What balance made of common and rare entries: concepts of a vocabulary, or visual clusters."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -73,16 +73,20 @@ class Evened:
 
 def evened(corpus: Corpus, entries: Mapping[str, Mapping[str, int]]) -> list[Evened]:
     """Of each stage that balances something; `entries`: see vocabulary_entries."""
+    return [
+        _evened(stage, counts, thresholds, {} if by == "cluster" else entries, by == "cluster")
+        for stage, counts, thresholds, by in balance_tables(corpus)
+    ]
+
+
+def balance_tables(corpus: Corpus) -> Iterator[tuple[StageSummary, pa.Table, pa.Table, str]]:
+    """Each stage that balanced something: its counts, its thresholds, and what it balances by."""
     recipe = stage_recipes(corpus.manifest.recipe)
-    found = []
     for stage in stages_of(corpus, "Balance"):
         counts = stage_table(corpus, stage, "counts")
         thresholds = stage_table(corpus, stage, "thresholds")
-        if counts is None or thresholds is None or not counts.num_rows:
-            continue
-        clusters = recipe[stage.stage].get("by") == "cluster"
-        found.append(_evened(stage, counts, thresholds, {} if clusters else entries, clusters))
-    return found
+        if counts is not None and thresholds is not None and counts.num_rows:
+            yield stage, counts, thresholds, str(recipe[stage.stage].get("by"))
 
 
 def _evened(

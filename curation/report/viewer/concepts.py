@@ -9,8 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation.io.corpus import Corpus
-from curation.report.funnel import stage_recipes
-from curation.report.stage_tables import stage_table, stages_of
+from curation.report.evened import balance_tables
 from schemas.manifest import StageSummary
 
 _POINTS = 240
@@ -24,14 +23,8 @@ Counts = npt.NDArray[np.int64]
 
 def balanced(corpus: Corpus, entries: Mapping[str, Mapping[str, int]]) -> list[dict[str, Any]]:
     """Of each stage that balances; `entries`: ids by language and entry of the vocabulary."""
-    recipe = stage_recipes(corpus.manifest.recipe)
     found = []
-    for stage in stages_of(corpus, "Balance"):
-        counts = stage_table(corpus, stage, "counts")
-        thresholds = stage_table(corpus, stage, "thresholds")
-        if counts is None or thresholds is None or not counts.num_rows:
-            continue
-        by = str(recipe[stage.stage].get("by"))
+    for stage, counts, thresholds, by in balance_tables(corpus):
         found.append(
             {
                 "stage": stage.stage,
