@@ -42,7 +42,7 @@ def assemble(row: dict[str, Any]) -> tuple[Sample, list[tuple[str, dict[str, Any
     """The training sample of a planned row, and its media as (member name, source member).
 
     `row` has uid, members, text, width, height, license, source_url, domain, source, scores,
-    recaptioned, shard and row.
+    caption, shard and row.
     """
     media = [member for member in row["members"] if member["sha256"]]
     named = [(f"{number}.{m['ext'].rsplit('.', 1)[-1]}", m) for number, m in enumerate(media)]
@@ -61,14 +61,21 @@ def assemble(row: dict[str, Any]) -> tuple[Sample, list[tuple[str, dict[str, Any
 
 
 def lineage(row: dict[str, Any]) -> str:
-    """JSON: the source's own columns, the sample's place in the curated corpus, and whose words its
-    caption is, where they are a model's."""
+    """JSON: the source's own columns, the sample's place in the curated corpus, and where its caption
+    is a model's, `recaption`, or `repaired` where sentences were left out of that."""
     place = {"shard": row["shard"], "row": row["row"], "source": json.loads(row["source"] or "{}")}
-    if row["recaptioned"]:
-        place["caption"] = "recaption"
+    if row["caption"]:
+        place["caption"] = row["caption"]
     return _SORTED.encode(place)
 
 
-def encode(sample: Sample) -> bytes:
-    """What `<uid>.json` holds."""
-    return _COMPACT.encode(sample).encode()
+def encode_segments(sample: Sample) -> str:
+    """A sample's segments as the export's index and `<uid>.json` hold them."""
+    return _COMPACT.encode(sample["segments"])
+
+
+def encode(sample: Sample, segments: str = "") -> bytes:
+    """What `<uid>.json` holds; `segments`, where they are encoded already, saves doing it again."""
+    family, meta = _COMPACT.encode(sample["family"]), _COMPACT.encode(sample["meta"])
+    segments = segments or encode_segments(sample)
+    return f'{{"family":{family},"segments":{segments},"meta":{meta}}}'.encode()

@@ -133,6 +133,18 @@ class Store:
         with self.writer(name) as file:
             file.write(data)
 
+    def scratch(self, name: str, data: bytes) -> None:
+        """Writes a file that a run killed now would make anew: it need not outlive a power cut."""
+        if not self.is_local:
+            self.write(name, data)
+            return
+        path = self.local(name)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+        except OSError as error:
+            raise storage_error(str(path), error) from error
+
     @contextmanager
     def writer(self, name: str) -> Iterator[IO[bytes]]:
         """A file that appears under `name` when the block ends without an exception."""

@@ -19,6 +19,8 @@ _NO_DATA = b"123456"
 """Links, devices, folders, pipes: no data follows, whatever size their header claims."""
 _PREFIX = b"0000644\x000000000\x000000000\x00"
 _SUFFIX = b"0" + bytes(100) + b"ustar\x0000" + bytes(64) + b"0000000\x000000000\x00" + bytes(167)
+_SUFFIX_SUM = sum(_SUFFIX) + 8 * 0x20
+"""With the checksum's own eight bytes, which count as blanks."""
 
 
 class TarDamageError(ValueError):
@@ -36,7 +38,7 @@ def header(name: str, size: int) -> bytes:
     if len(encoded) > 100 or size >= 1 << 33:
         raise ValueError(f"{name}: name over 100 bytes or size over 8 GiB")
     start = encoded.ljust(100, b"\x00") + _PREFIX + b"%011o\x0000000000000\x00" % size
-    checksum = sum(start) + sum(_SUFFIX) + 8 * 0x20
+    checksum = sum(start) + _SUFFIX_SUM
     return start + b"%06o\x00 " % checksum + _SUFFIX
 
 
@@ -60,11 +62,9 @@ class TarWriter:
 
     def add(self, name: str, data: bytes) -> int:
         """Writes a member and returns the byte offset of its data."""
-        self._write(header(name, len(data)))
-        offset = self.bytes
-        self._write(data)
-        if pad := padding(len(data)):
-            self._write(bytes(pad))
+        size = len(data)
+        offset = self.bytes + BLOCK
+        self._write(b"".join((header(name, size), data, bytes(padding(size)))))
         return offset
 
     def finish(self) -> str:

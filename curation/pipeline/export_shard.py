@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from curation.core.errors import CorpusError
 from curation.core.fingerprint import digest
-from curation.families.image_text import FAMILY, assemble, encode
+from curation.families.image_text import FAMILY, assemble, encode, encode_segments
 from curation.io.ranges import RangeReader, windows
 from curation.io.store import Store
 from curation.io.strip_metadata import strip_metadata
@@ -18,8 +18,6 @@ from curation.io.tables import read_footer, read_table, write_table
 from curation.io.tar import TarWriter
 from curation.pipeline.export_plan import PlannedShard
 from schemas import EXPORT_INDEX
-
-_COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 @dataclass(frozen=True)
@@ -108,7 +106,8 @@ class ExportShard:
     ) -> dict[str, Any]:
         """Adds a sample and returns its index row."""
         sample, named = assemble(row)
-        text = encode(sample)
+        segments = encode_segments(sample)
+        text = encode(sample, segments)
         offset = tar.add(f"{row['key']}.json", text)
         members = [{"ext": "json", "offset": offset, "size": len(text), "sha256": None}]
         for name, member in named:
@@ -119,7 +118,6 @@ class ExportShard:
                 sha256 = hashlib.sha256(data).hexdigest()
             offset = tar.add(f"{row['key']}.{name}", data)
             members.append({"ext": name, "offset": offset, "size": len(data), "sha256": sha256})
-        segments = _COMPACT.encode(sample["segments"])
         return {
             "shard": shard,
             "row": number,

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from curation.core.blocklist import ENTRIES, BlockFile, domain_suffixes
-from curation.core.step import RelationalStep, Session
+from curation.core.step import VERDICT_COLUMNS, RelationalStep, Session
 from curation.relational.hamming import near_matches
 
 _SUFFIXES = pa.schema([("domain", pa.string()), ("suffix", pa.string())])
+_NONE = pa.schema([("shard", pa.int32()), ("row", pa.int32()), *VERDICT_COLUMNS])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +36,9 @@ class Blocklist(RelationalStep):
 
     def decide(self, session: Session) -> None:
         entries = pa.concat_tables([ENTRIES.empty_table(), *(f.entries() for f in self.lists)])
+        if not entries.num_rows:
+            session.load("verdicts", _NONE.empty_table())
+            return
         session.load("entries", entries)
         session.apply(
             "suffixes",

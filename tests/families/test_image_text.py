@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curation.families.image_text import FAMILY, assemble, encode, image_segment, text_segment
+from curation.families.image_text import (
+    FAMILY,
+    assemble,
+    encode,
+    encode_segments,
+    image_segment,
+    text_segment,
+)
 from schemas.sample import FAMILIES, Meta, Sample, Segment
 
 SPECIAL = (
@@ -35,7 +42,7 @@ def row(**changed):
         "domain": "a.org",
         "source": '{"row": 7}',
         "scores": '{"blur": 1.5}',
-        "recaptioned": False,
+        "caption": None,
         "shard": 3,
         "row": 12,
     }
@@ -154,3 +161,11 @@ def test_bytes_are_compact_utf8_and_the_same_every_time():
     assert encode(sample) == encode(assemble(row(text="né 图"))[0])
     assert '"text":"né 图"'.encode() in encode(sample)
     assert b"\n" not in encode(sample)
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])), st.booleans())
+def test_encoding_in_parts_gives_the_json_of_the_whole(text, early):
+    sample, _ = assemble(row(text=text))
+    parts = encode(sample, encode_segments(sample)) if early else encode(sample)
+    whole = json.dumps(sample, ensure_ascii=False, separators=(",", ":"))
+    assert parts == whole.encode()
