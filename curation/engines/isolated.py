@@ -5,11 +5,12 @@ for the next task, with the operators that it has opened; a crash, a row without
 bounds in memory is dealt with as on one machine.
 """
 
+import contextlib
 import functools
 import os
 import pickle
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic
 
 from curation.core.engine import Item, Result
@@ -23,6 +24,15 @@ def _engine(limits: Limits) -> LocalEngine:
     return LocalEngine(workers=1, limits=limits.shared(os.cpu_count() or 1))
 
 
+def stand_in(folder: str) -> None:
+    """Makes relative paths of a recipe mean what they mean where the command was given.
+
+    A machine without that folder has to be given paths from the root, or URLs.
+    """
+    with contextlib.suppress(OSError):
+        os.chdir(folder)
+
+
 @dataclass(frozen=True)
 class Isolated(Generic[Item, Result]):
     """A task, as it is sent to workers of a cluster."""
@@ -30,9 +40,12 @@ class Isolated(Generic[Item, Result]):
     task: Callable[[Item], Result]
     on_crash: Callable[[Item, Callable[..., bool]], Item] | None
     limits: Limits
+    folder: str = field(default_factory=os.getcwd)
+    """Where the command was given."""
 
     def __call__(self, item: Item) -> bytes:
         """The result or the user's error, pickled: a cluster would run a task that raises again."""
+        stand_in(self.folder)
         try:
             (result,) = _engine(self.limits).map(self.task, [item], on_crash=self.on_crash)
         except CurationError as error:

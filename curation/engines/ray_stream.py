@@ -13,6 +13,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Generic
 
 import numpy as np
@@ -24,7 +25,7 @@ from curation.core.engine import Item, Result
 from curation.core.errors import CurationError
 from curation.core.limits import DeadlineError, Limits, hold
 from curation.core.streamed import StreamedTask
-from curation.engines.isolated import unwrapped
+from curation.engines.isolated import stand_in, unwrapped
 from curation.engines.ray_cluster import nodes, settings
 from curation.io.store import Store
 
@@ -149,7 +150,13 @@ class _Pass(Generic[Item, Result]):
                 )
                 .map_batches(
                     _Model,
-                    fn_constructor_args=(task, self.folder, pool.limits, bool(pool.gpus)),
+                    fn_constructor_args=(
+                        task,
+                        self.folder,
+                        pool.limits,
+                        bool(pool.gpus),
+                        str(Path.cwd()),
+                    ),
                     batch_size=None,
                     batch_format="pyarrow",
                     compute=ray.data.ActorPoolStrategy(size=pool.size),
@@ -259,8 +266,9 @@ class _Model:
     """An actor: computes pieces with the model, which its task keeps open."""
 
     def __init__(
-        self, task: StreamedTask[Any, Any], folder: str, limits: Limits, gpu: bool
+        self, task: StreamedTask[Any, Any], folder: str, limits: Limits, gpu: bool, given_in: str
     ) -> None:
+        stand_in(given_in)
         self._task, self._store = task, Store(folder)
         shared = limits.shared(os.cpu_count() or 1)
         # CUDA maps more than it takes.

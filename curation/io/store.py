@@ -68,7 +68,8 @@ class Store:
         return "://" not in self.url or self.url.startswith("file://")
 
     def __getstate__(self) -> dict[str, str]:
-        return {"url": self.url}  # cached file systems hold sockets and locks
+        """A worker elsewhere has another working folder, and no use for our sockets and locks."""
+        return {"url": str(Path(self.url).absolute()) if "://" not in self.url else self.url}
 
     def path(self, name: str) -> str:
         """Full path of a file in this store."""

@@ -1,5 +1,6 @@
 """The job that ships, submitted to real clusters, alone and mixed: the bytes of one machine."""
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -33,11 +34,14 @@ def ended(job: "subprocess.Popen[str]") -> None:
     assert job.returncode == 0, said
 
 
-def test_spark_submit_with_the_clip_on_ray(options, local, tmp_path):
+def test_spark_submit_with_the_clip_on_ray(options, local, tmp_path, monkeypatch):
+    """With paths that are relative to where it is submitted, which is no worker's folder."""
+    monkeypatch.chdir(tmp_path)
+    options = ("--input", os.path.relpath(options[1]), *options[2:])
     mixed = ("--place", "clip.engine=ray", "--place", "visual_cluster.engine=ray")
     with spark_cluster() as cluster:
         cluster.start(workers=2)
-        ended(cluster.submit(JOB, *options, *mixed, "--out", str(tmp_path / "run")))
+        ended(cluster.submit(JOB, *options, *mixed, "--out", "run"))
     assert tree(tmp_path / "run") == local
 
 
