@@ -13,7 +13,7 @@ from curation.cli.extras import require
 from curation.cli.progress import make_progress
 from curation.cli.run_log import RunLog
 from curation.cli.train_progress import make_watcher
-from curation.core.errors import RunError, UsageError
+from curation.core.errors import CurationError, RunError, UsageError
 from curation.models.device import check_device, resolved_device, resolved_dtype
 
 if TYPE_CHECKING:
@@ -67,20 +67,19 @@ class Train:
     def run(self) -> int:
         _patient_threads()
         require("train", "curate train", "tokenizers", "av")
-        from curation.trainer.distributed import rank_here
+        from curation.trainer.distributed import check_world, rank_here, world_here
         from curation.trainer.run import plan_only, train
 
         leads = rank_here() == 0
         try:
             training = self._training()
-        except UsageError:
+            check_world(training.recipe.global_batch, world_here())
+        except CurationError as error:
             if leads:
                 raise
-            return UsageError.exit_code  # the leading process says it
+            return error.exit_code  # the leading process says it
         if not leads:
-            if not self.plan_only:
-                train(training)
-            return 0
+            return 0 if self.plan_only else _follow(training)
         log = RunLog(self.out, sys.argv[1:])
         state = "failed"
         try:
@@ -139,12 +138,24 @@ class Train:
         return replace(recipe, dtype=resolved_dtype(recipe.dtype, device))
 
 
+def _follow(training: "Training") -> int:
+    """Trains beside the leading process, which says what they all would."""
+    from curation.trainer.distributed import FollowedError
+    from curation.trainer.run import train
+
+    try:
+        train(training)
+    except FollowedError as error:
+        return error.exit_code
+    return 0
+
+
 @dataclass(frozen=True, kw_only=True)
 class Sample:
     """Ask a trained model about an image."""
 
     checkpoint: tyro.conf.Positional[str]
-    """The --out of a finished run, or a Hugging Face folder."""
+    """The --out of a run (finished or not), one of its checkpoints, or a Hugging Face folder."""
     image: str
     """Image file."""
     prompt: str = ""
@@ -164,15 +175,19 @@ class Sample:
         _patient_threads()
         require("train", "curate sample", "tokenizers")
         from curation.trainer.answer import answer
+        from curation.trainer.trained import find_trained
 
         if self.max_tokens < 1 or not 0 <= self.temperature < float("inf"):
             raise UsageError("--max-tokens must be at least 1, --temperature at least 0")
         if not 0 <= self.seed < 1 << 63:
             raise UsageError(f"--seed must be 0 to 2**63 - 1, got {self.seed}")
         check_device(self.device)
+        trained = find_trained(self.checkpoint)
+        if trained.note:
+            print(trained.note, file=sys.stderr)
         print(
             answer(
-                self.checkpoint,
+                trained,
                 self.image,
                 self.prompt,
                 chat=self.chat,
@@ -216,8 +231,9 @@ def _local(out: str) -> str:
     """A folder of this machine, or one that all machines share. Raises UsageError."""
     if "://" in out:
         raise UsageError(f"--out {out}: a folder is needed, checkpoints are renamed when complete")
-    if Path(out).exists() and not Path(out).is_dir():
-        raise RunError(f"{out}: a file, not a folder; name another --out")
+    for place in (Path(out), *Path(out).parents):
+        if place.exists() and not place.is_dir():
+            raise RunError(f"{place}: a file, not a folder; name another --out")
     return out
 
 

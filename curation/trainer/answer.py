@@ -8,20 +8,19 @@ import torch
 from curation.core.errors import RunError, UsageError
 from curation.io.image_decode import DecodeError
 from curation.io.image_header import ImageError, read_header
-from curation.models.glm4v.checkpoint import load_pretrained
 from curation.models.glm4v.generate import generate, prompt
 from curation.models.glm4v.processor import LaidSample, Processor
 from curation.models.glm4v.tokenizer import TOKENIZER_FILE, Tokenizer
 from curation.models.glm4v.vision_input import VisionSettings, patches
 from curation.trainer.media import decode_image
-from curation.trainer.run import model_folder
+from curation.trainer.trained import Trained
 from schemas.sample import Segment
 
 _MEMBER = "0"
 
 
 def answer(
-    checkpoint: str,
+    trained: Trained,
     image: str,
     text: str,
     *,
@@ -33,11 +32,11 @@ def answer(
 ) -> str:
     """The model's words behind the image and `text`, as a training sample would go on.
 
-    With `chat` both are a user's turn and the words the assistant's. Raises UsageError where the
-    checkpoint is none of a Glm4v, RunError for an image that cannot be read.
+    With `chat` both are a user's turn and the words the assistant's. Raises UsageError
+    where the checkpoint is none of a Glm4v, RunError for one that is damaged, or an image that
+    cannot be read.
     """
-    folder = model_folder(checkpoint)
-    processor = read_processor(folder)
+    processor = read_processor(trained.folder)
     data, width, height = _image(image)
     laid = _laid(processor, width, height, text, chat=chat)
     try:
@@ -45,7 +44,7 @@ def answer(
     except DecodeError as error:
         raise RunError(f"{image}: cannot be decoded ({error.code})") from error
     grid = laid.media[0].grid
-    model = load_pretrained(folder, device)
+    model = trained.load(device)
     asked = prompt(
         model.config,
         laid.ids.tolist(),

@@ -5,10 +5,10 @@ On CPU the processes speak gloo, on GPUs NCCL (the latter was not run in this re
 
 import functools
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, NoReturn, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -19,7 +19,17 @@ from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor
 from torch.utils.checkpoint import checkpoint
 
-from curation.core.errors import UsageError
+from curation.core.errors import CurationError, UsageError
+
+T = TypeVar("T")
+
+
+class FollowedError(CurationError):
+    """Raised beside the leading process, which says the same; this one need not repeat it."""
+
+    def __init__(self, error: CurationError) -> None:
+        super().__init__(str(error))
+        self.exit_code = error.exit_code
 
 
 def rank_here() -> int:
@@ -71,6 +81,34 @@ class World:
         """Until every process is here."""
         dist.barrier()
 
+    def fail(self, error: CurationError) -> NoReturn:
+        """Raises what every process knows, on all of them; all must call it."""
+        raise error if self.leads else FollowedError(error)
+
+    def together(self, act: Callable[[], T]) -> T:
+        """What each process finds for itself; a fault of the user's on one is raised on all."""
+        found, fault = None, None
+        try:
+            found = act()
+        except CurationError as error:
+            fault = error
+        if first := next(filter(None, self.gather(fault)), None):
+            self.fail(first)
+        return found  # type: ignore[return-value]
+
+    def led(self, act: Callable[[], T]) -> T:
+        """What the leading process finds, on every process; so is a fault of the user's."""
+        found: Any = None
+        if self.leads:
+            try:
+                found = act()
+            except CurationError as error:
+                found = error
+        found = self.told(found)
+        if isinstance(found, CurationError):
+            self.fail(found)
+        return found  # type: ignore[no-any-return]
+
 
 @contextmanager
 def joined(device: str) -> Iterator[World]:
@@ -114,32 +152,39 @@ def prepared(blocks: Iterable[nn.Module], *, recompute: bool, compiled: bool) ->
     """
     for block in blocks:
         forward = block.forward
-        if recompute:
+        if compiled:
+            forward = torch.compile(forward)
+        if recompute:  # outside: what cannot be compiled within would leave the whole block plain
             forward = functools.partial(
                 checkpoint, forward, use_reentrant=False, preserve_rng_state=False
             )
-        if compiled:
-            forward = torch.compile(forward)
         block.forward = forward
 
 
 def sharded(
-    root: nn.Module, blocks: Iterable[nn.Module], world: World, *, dtype: torch.dtype
+    root: nn.Module,
+    blocks: Iterable[nn.Module],
+    world: World,
+    *,
+    dtype: torch.dtype,
+    exact: Iterable[nn.Module] = (),
 ) -> None:
     """Splits parameters, gradients and optimiser state over all processes (FSDP2).
 
     A block is gathered as a whole while it computes; what belongs to no block (embeddings, norms,
     the head) stays gathered through a step. Parameters and gradients are kept and summed in
-    float32, copies in `dtype` compute. Gradients are sums over processes, not means: the loss is
-    normalised over the whole step already. A process alone that computes in float32 is left as
-    it is.
+    float32. Copies in `dtype` compute, but for the modules `exact`: there float32 does. Gradients
+    are sums over processes, not means: the loss is normalised over the whole step already. A
+    process alone that computes in float32 is left as it is.
     """
     if world.size == 1 and dtype == torch.float32:
         return
     mesh = init_device_mesh(world.device.type, (world.size,))
-    policy = MixedPrecisionPolicy(
-        param_dtype=dtype, reduce_dtype=torch.float32, cast_forward_inputs=False
-    )
+    full = torch.float32
+    precise = MixedPrecisionPolicy(param_dtype=full, reduce_dtype=full, cast_forward_inputs=False)
+    policy = replace(precise, param_dtype=dtype)
+    for module in exact:
+        fully_shard(module, mesh=mesh, mp_policy=precise)
     for block in blocks:
         fully_shard(block, mesh=mesh, mp_policy=policy)
     fully_shard(root, mesh=mesh, mp_policy=policy)

@@ -36,9 +36,6 @@ if TYPE_CHECKING:
 _AHEAD = 2
 """Packs that a worker builds before they are asked for."""
 
-_LEAST_FAILURES = 20
-"""Below so many, a rate says nothing."""
-
 
 class LoaderState(TypedDict):
     """All that resuming needs."""
@@ -83,12 +80,10 @@ class Loader:
         workers: int = 0,
         start_step: int = 0,
         quarantine: str | None = None,
-        max_failure_rate: float = 0.01,
     ) -> None:
         """`workers` 0 builds packs here, one step at a time; with others call `close` at the end.
 
-        Samples that cannot be read are appended to the file `quarantine` as JSON lines. Iterating
-        raises RunError once more than `max_failure_rate` of this rank's samples were such.
+        Samples that cannot be read are appended to the file `quarantine` as JSON lines.
         """
         if not 0 <= rank < world or plan.global_batch % world:
             raise UsageError(
@@ -98,8 +93,6 @@ class Loader:
         self._plan, self._rank, self._world = plan, rank, world
         self._step = start_step
         self._quarantine = Path(quarantine) if quarantine else None
-        self._rate = max_failure_rate
-        self._seen = self._failed = 0
         self._builder = PackBuilder(plan.corpora, plan.processor, plan.seq_len)
         self._workers = [_Worker(plan) for _ in range(workers)]
 
@@ -121,14 +114,14 @@ class Loader:
         return {"plan_hash": self._plan.plan_hash, "step": self._step}
 
     def __iter__(self) -> Iterator[Step]:
-        """Steps from the first on. Raises RunError for too many failures or a dead worker."""
+        """Steps from the first on. Raises RunError for a dead worker."""
         built = self._built()
         for number in range(self._step, self._plan.steps):
             start = time.monotonic()
             packs = [next(built) for _ in range(self._plan.global_batch // self._world)]
             waited = time.monotonic() - start
             failures = [failure for pack in packs for failure in pack.failures]
-            self._judge(number, packs, failures)
+            self._file(number, failures)
             self._step = number + 1
             yield Step(number, [packed(pack) for pack in packs], failures, waited)
 
@@ -164,25 +157,15 @@ class Loader:
             worker.send(pack)
             flying.append(worker)
 
-    def _judge(self, step: int, packs: list[Built], failures: list[Failure]) -> None:
-        """Files failures, and stops the training where there are too many."""
-        self._seen += sum(bool(name) for pack in packs for name in pack.ids)  # padding has none
-        self._failed += len(failures)
-        if failures and self._quarantine is not None:
-            self._quarantine.parent.mkdir(parents=True, exist_ok=True)
-            with self._quarantine.open("a", encoding="utf-8") as file:
-                for failure in failures:
-                    told = {"step": step, "sample": failure.sample, "error": failure.error}
-                    file.write(json.dumps(told) + "\n")
-        if self._failed >= _LEAST_FAILURES and self._failed > self._rate * self._seen:
-            worst = failures[-1] if failures else None
-            raise RunError(
-                f"{self._failed:,} of {self._seen:,} samples could not be read, more than the "
-                f"{self._rate:.1%} allowed; the last was "
-                f"{worst and f'{worst.sample} ({worst.error})'}; "
-                f"check the exports with `curate verify`"
-                + (f"; all of them are in {self._quarantine}" if self._quarantine else "")
-            )
+    def _file(self, step: int, failures: list[Failure]) -> None:
+        """Notes what could not be read."""
+        if not failures or self._quarantine is None:
+            return
+        self._quarantine.parent.mkdir(parents=True, exist_ok=True)
+        with self._quarantine.open("a", encoding="utf-8") as file:
+            for failure in failures:
+                told = {"step": step, "sample": failure.sample, "error": failure.error}
+                file.write(json.dumps(told) + "\n")
 
 
 @contextmanager

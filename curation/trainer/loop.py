@@ -19,6 +19,7 @@ from curation.trainer.optim import clipped_step, set_rate
 from curation.trainer.recipe import TrainRecipe
 from curation.trainer.spikes import SpikeDetector
 from curation.trainer.state import Checkpoints
+from curation.trainer.unreadable import Unreadable
 
 MOST_SKIPPED = 20
 """Steps in a row without a finite gradient that end a run."""
@@ -89,6 +90,7 @@ class Loop:
     """Steps in a row that updated nothing."""
 
     def __post_init__(self) -> None:
+        self.unreadable = Unreadable(self.recipe.most_unreadable)
         self._rates = self.recipe.rates()
         self._peak = peak_flops(self.world.device)
         self._ended: float | None = None
@@ -119,21 +121,37 @@ class Loop:
     def state(self, step: int) -> dict[str, Any]:
         """What a checkpoint keeps beside weights and moments, `step` steps being done."""
         loader = {"plan_hash": self.plan_hash, "step": step}
-        return {"loader": loader, "spikes": self.spikes.state(), "skipped": self.skipped}
+        return {
+            "loader": loader,
+            "spikes": self.spikes.state(),
+            "skipped": self.skipped,
+            "unreadable": self.unreadable.state(),
+        }
 
     def resume(self, state: dict[str, Any]) -> None:
         """Goes on from what a checkpoint kept."""
         self.spikes.resume(state["spikes"])
         self.skipped = state["skipped"]
+        self.unreadable.resume(state.get("unreadable", [0, 0]))
 
     def step(self, step: Step, waited: float) -> StepRecord:
-        """One update from this process's packs and those of all others."""
+        """One update from this process's packs and those of all others.
+
+        Raises RunError, on all, where too many samples could not be read.
+        """
         begun = time.perf_counter()
         families = self.recipe.families
         packs = [self._sent(pack) for pack in step.packs]
         learnt = [supervision(pack, families, self.recipe.normalise) for pack in packs]
         counted = _Counted.of(step, learnt, waited, [self.work(pack) for pack in step.packs])
         counted = _Counted(*self.world.total(counted.values()))
+        self.unreadable.judge(
+            self.world,
+            step.number + 1,
+            int(counted.samples),
+            int(counted.quarantined),
+            step.failures,
+        )
         rate = self.recipe.learning_rate * self._rates.share(step.number + 1)
         set_rate(self.optimiser, rate)
 
@@ -213,9 +231,11 @@ class Loop:
                 log.spike(record.step, found, samples)
                 watcher.say(f"step {record.step}: spike in {'; '.join(found)}")
         if self.skipped >= MOST_SKIPPED:
-            raise RunError(
-                f"step {record.step}: {self.skipped} steps in a row without a finite gradient; "
-                "lower the learning rate, or look at the samples named in spikes.jsonl"
+            self.world.fail(
+                RunError(
+                    f"step {record.step}: {self.skipped} steps in a row without a finite gradient; "
+                    "lower the learning rate, or look at the samples named in spikes.jsonl"
+                )
             )
 
 

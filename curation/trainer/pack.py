@@ -55,6 +55,9 @@ class Failure:
     error: str
     """One of the record error codes."""
 
+    def __str__(self) -> str:
+        return f"{self.sample} ({self.error})"
+
 
 @dataclass
 class Built:

@@ -2,6 +2,7 @@
 
     OUT/run.json       what was asked for; a run goes on with that only
     OUT/plan/          packs of every step (curation.trainer.plan)
+    OUT/shape/         config, tokenizer, pixel budget: what checkpoints are read with
     OUT/checkpoints/   to go on from (curation.trainer.state)
     OUT/metrics.jsonl, spikes.jsonl, tensorboard/, quarantine.jsonl
     OUT/model/         the finished model, in Hugging Face's format
@@ -15,9 +16,9 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from curation.core.errors import CurationError, RunError, UsageError
+from curation.core.errors import RunError, UsageError
 from curation.core.progress import SILENT, Progress
 from curation.engines.local import LocalEngine
 from curation.io.store import Store
@@ -35,19 +36,19 @@ from curation.trainer.loop import Loop, Work
 from curation.trainer.metrics import QUARANTINE, MetricsLog, StepRecord, Watcher
 from curation.trainer.mixture import CorpusShare
 from curation.trainer.optim import adamw
-from curation.trainer.plan import Plan, PlanSettings, make_plan, open_plan
+from curation.trainer.plan import Plan, PlanSettings, open_plan
+from curation.trainer.planning import make_plan
 from curation.trainer.recipe import TrainRecipe, check_same
 from curation.trainer.sole import sole_run
-from curation.trainer.state import Checkpoints
+from curation.trainer.state import CHECKPOINTS, Checkpoints
 from curation.trainer.token_count import open_export
-from curation.trainer.weights import built, save_model
+from curation.trainer.weights import built, save_model, save_shape
 
 RECORD = "run.json"
 MODEL = "model"
+SHAPE = "shape"
 _SHIPPED = ("tiny", "tiny-moe", "demo")
 """Configs that the tokenizer that ships is for."""
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,11 +94,11 @@ def train(training: Training, watcher: Watcher | None = None, progress: Progress
     for a run that cannot go on.
     """
     watcher = watcher or _Nobody()
-    config, processor = _model_of(training)
     check_world(training.recipe.global_batch, world_here())
     with joined(training.device) as world, ExitStack() as held:
-        _led(world, lambda: held.enter_context(sole_run(training.folder)))
-        if _led(world, lambda: _is_finished(training, config, processor, progress)):
+        config, processor = world.together(lambda: _model_of(training))
+        world.led(lambda: held.enter_context(sole_run(training.folder)))
+        if world.led(lambda: _is_finished(training, config, processor, progress)):
             watcher.say(f"{training.folder / MODEL}: the run is finished already")
             return
         plan = open_plan(f"{training.out}/plan")
@@ -132,7 +133,9 @@ def _run(
         work=_work(config, recipe),
         plan_hash=plan.plan_hash,
     )
-    checkpoints = Checkpoints(folder / "checkpoints", world, recipe.keep_checkpoints)
+    checkpoints = Checkpoints(folder / CHECKPOINTS, world, recipe.keep_checkpoints)
+    if world.leads:
+        save_shape(config, plan.processor, folder / SHAPE)
     start = checkpoints.latest() or 0
     if start:
         state = checkpoints.load(start, learner, optimiser)
@@ -150,7 +153,6 @@ def _run(
                 workers=training.workers,
                 start_step=start,
                 quarantine=str(folder / QUARANTINE),
-                max_failure_rate=recipe.most_unreadable,
             )
         )
         loop.run(loader, checkpoints, log, watcher)
@@ -171,7 +173,7 @@ def _begun(training: Training) -> str:
     """
     path = training.folder / RECORD
     if not path.exists():
-        if (training.folder / "checkpoints").exists():
+        if (training.folder / CHECKPOINTS).exists():
             raise RunError(f"{path}: missing from a run that began; name another --out")
         return ""
     found, record = read_record(training.folder), _record(training)
@@ -352,18 +354,3 @@ def _work(config: Glm4vConfig, recipe: TrainRecipe) -> Callable[[PackedBatch], W
         return Work(counted.model, counted.hardware(recompute=recipe.recompute))
 
     return of
-
-
-def _led(world: World, act: Callable[[], T]) -> T:
-    """What the leading process finds, on every process; a fault of the user's is raised on all."""
-    found: Any = None
-    if world.leads:
-        try:
-            found = act()
-        except CurationError as error:
-            world.told(error)
-            raise
-    found = world.told(found)
-    if isinstance(found, CurationError):
-        raise found
-    return found  # type: ignore[no-any-return]

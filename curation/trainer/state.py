@@ -11,12 +11,13 @@ name when its last byte is on disk: whatever is killed, the newest name is a who
 import json
 import os
 import shutil
+import warnings
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, cast
 
 import torch.distributed as dist
-from torch import nn
+from torch import Tensor, nn
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.staging import DefaultStager, StagingOptions
 from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
@@ -26,6 +27,10 @@ from torch.optim import Optimizer
 
 from curation.core.errors import RunError
 from curation.trainer.distributed import World
+from curation.trainer.listed import ListedReader, ListError
+
+CHECKPOINTS = "checkpoints"
+"""The folder of them in that of their run."""
 
 _ASIDE = ".tmp"
 
@@ -96,17 +101,17 @@ class Checkpoints:
 
         Raises RunError for a damaged checkpoint.
         """
+        path = self._folder / _name(step)
+        faults = self._world.gather(fault_of(path))
+        if fault := next(filter(None, faults), None):
+            self._world.fail(_damaged(path, fault))
         parameters, moments = get_state_dict(model, optimiser)
         state = {"model": parameters, "optimiser": moments, "run": ""}
-        path = self._folder / _name(step)
         try:
-            load(state, checkpoint_id=path)
+            load(state, storage_reader=ListedReader(path))
             run = json.loads(cast("str", state["run"]))
         except (Exception, CheckpointException) as error:
-            raise RunError(
-                f"{path}: damaged checkpoint ({_reason(error)}); delete the folder, the run "
-                "goes on from the one before"
-            ) from error
+            raise _damaged(path, _reason(error)) from error
         set_state_dict(model, optimiser, model_state_dict=parameters, optim_state_dict=moments)
         return cast("dict[str, Any]", run)
 
@@ -116,9 +121,44 @@ class Checkpoints:
         self._stager.close()
 
     def _steps(self) -> list[int]:
-        if not self._folder.is_dir():
-            return []
-        return [int(entry.name) for entry in self._folder.iterdir() if entry.name.isdecimal()]
+        return [int(folder.name) for folder in step_folders(self._folder)]
+
+
+def step_folders(folder: Path) -> list[Path]:
+    """The checkpoints in a run's folder of them, oldest first."""
+    if not folder.is_dir():
+        return []
+    return sorted(entry for entry in folder.iterdir() if entry.name.isdecimal())
+
+
+def fault_of(path: Path) -> str:
+    """What is wrong with the files of a checkpoint, in one line; empty where they are whole."""
+    try:
+        ListedReader(path)
+    except ListError as fault:
+        return str(fault)
+    return ""
+
+
+def load_weights(path: Path, weights: dict[str, Tensor]) -> None:
+    """Fills tensors, by the names of the model that was saved, from a checkpoint; one process does.
+
+    Raises RunError for a damaged checkpoint, or that of a model of another shape.
+    """
+    try:
+        reader = ListedReader(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that no other process takes part
+            load({"model": weights}, storage_reader=reader, no_dist=True)
+    except (Exception, CheckpointException) as error:
+        raise _damaged(path, _reason(error)) from error
+
+
+def _damaged(path: Path, reason: str) -> RunError:
+    return RunError(
+        f"{path}: damaged checkpoint ({reason}); delete the folder, the run goes on from the one "
+        "before"
+    )
 
 
 def _name(step: int) -> str:

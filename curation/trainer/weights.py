@@ -5,6 +5,8 @@ parts tensor by tensor. So new weights do not depend on the number of processes.
 """
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -23,6 +25,7 @@ from curation.models.glm4v.processor_files import save_processor
 from curation.trainer.distributed import World, prepared, sharded
 from curation.trainer.loop import Learner
 from curation.trainer.recipe import TrainRecipe
+from curation.trainer.state import load_weights
 
 
 def built(
@@ -42,7 +45,7 @@ def built(
     learner = Learner(model, recipe.loss_chunk)
     if alone:
         return model, learner.to(world.device)
-    sharded(learner, blocks, world, dtype=dtype)
+    sharded(learner, blocks, world, dtype=dtype, exact=model.routers())
     learner.to_empty(device=world.device)
     for router in model.routers():
         router.load.zero_()  # not kept in checkpoints
@@ -73,15 +76,41 @@ def save_model(
     options = StateDictOptions(full_state_dict=True, cpu_offload=True)
     state = get_model_state_dict(learner, options=options)
     if world.leads:
-        aside = folder.with_name(f".tmp-{folder.name}")
-        shutil.rmtree(aside, ignore_errors=True)
         named = {
             name.removeprefix(_PREFIX): tensor
             for name, tensor in state.items()
             if isinstance(tensor, Tensor)
         }
-        checkpoint.save(aside, config, named, dtype=torch.float32)
-        save_processor(processor, aside)
-        shutil.rmtree(folder, ignore_errors=True)
-        aside.rename(folder)
+        with _appearing(folder) as aside:
+            checkpoint.save(aside, config, named, dtype=torch.float32)
+            save_processor(processor, aside)
     world.wait()
+
+
+def save_shape(config: Glm4vConfig, processor: Processor, folder: Path) -> None:
+    """Writes all of a model but its weights: what its checkpoints are to be read with."""
+    with _appearing(folder) as aside:
+        save_processor(processor, aside)
+        checkpoint.save_config(aside, config, dtype=torch.float32)
+
+
+def checkpoint_model(folder: Path, step: Path, device: torch.device | str) -> Glm4v:
+    """The model of the checkpoint `step`, ready to answer; `folder` is what `save_shape` wrote.
+
+    Raises RunError for a damaged checkpoint.
+    """
+    model = Glm4v.for_causal(checkpoint.read_config(folder), "meta").to_empty(device="cpu")
+    for router in model.routers():
+        router.load.zero_()  # not kept in checkpoints
+    load_weights(step, {f"{_PREFIX}{name}": held for name, held in model.state_dict().items()})
+    return model.to(device).eval()
+
+
+@contextmanager
+def _appearing(folder: Path) -> Iterator[Path]:
+    """A folder to write to, which then takes the place of `folder` as a whole."""
+    aside = folder.with_name(f".tmp-{folder.name}")
+    shutil.rmtree(aside, ignore_errors=True)
+    yield aside
+    shutil.rmtree(folder, ignore_errors=True)
+    aside.rename(folder)

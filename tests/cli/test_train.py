@@ -104,6 +104,14 @@ def test_what_cannot_be_trained_is_one_line(corpora, tmp_path, capsys, asked, co
     assert not (tmp_path / "out" / "checkpoints").exists()
 
 
+def test_a_file_where_a_folder_must_be_is_one_line(corpora, tmp_path, capsys) -> None:
+    (tmp_path / "file").write_text("in the way")
+    for out in ("file", "file/sub", "file/sub/deep"):
+        assert curate(*_stage1(corpora, tmp_path / out)) == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line == f"curate: {tmp_path / 'file'}: a file, not a folder; name another --out"
+
+
 def test_a_plan_alone_says_fill_mixture_steps_and_cost(corpora, tmp_path, capsys) -> None:
     assert curate(*_stage1(corpora, tmp_path / "out", "--plan-only")) == 0
     told = capsys.readouterr().out

@@ -1,6 +1,8 @@
 """A whole run of the loop on a small plain network and hand-made packs; torchrun can start it.
 
-plain_run.py OUT STEPS [--checkpoint-every N] [--packs N] [--die-at STEP] [--lonely]
+plain_run.py OUT STEPS [--checkpoint-every N] [--packs N] [--die-at STEP] [--lonely] [--spoilt]
+
+Where it cannot go on, each rank writes what it raised to OUT/rank-<number>.txt.
 """
 
 import argparse
@@ -14,6 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from curation.core.errors import CurationError
 from curation.models.glm4v.batch import IGNORED, PackedBatch
 from curation.trainer.balance_bias import ExpertBalance
 from curation.trainer.distributed import World, joined, prepared, sharded
@@ -122,11 +125,16 @@ class Step:
     failures: list[object] = field(default_factory=list)
 
 
-def steps(world: World, recipe: TrainRecipe, start: int, *, lonely: bool) -> Iterator[Step]:
-    """This rank's packs; with `lonely` every other pack, all of rank 0 of 2, has images."""
+def steps(
+    world: World, recipe: TrainRecipe, start: int, *, lonely: bool, spoilt: bool = False
+) -> Iterator[Step]:
+    """This rank's packs; with `lonely` every other pack, all of rank 0 of 2, has images. With
+    `spoilt` the last rank alone has unreadable samples: seven a step."""
     mine = range(world.rank, recipe.global_batch, world.size)
     for number in range(start, recipe.steps):
-        yield Step(number, [pack_of(number, n, n % 2 == 0 or not lonely) for n in mine])
+        failures = [f"plain/{number}-{n}" for n in range(7)] if spoilt and mine.start else []
+        packs = [pack_of(number, n, n % 2 == 0 or not lonely) for n in mine]
+        yield Step(number, packs, [*failures])
 
 
 class Deadly:
@@ -149,7 +157,14 @@ def recipe_of(total: int, packs: int, every: int) -> TrainRecipe:
     )
 
 
-def run(out: Path, recipe: TrainRecipe, *, die_at: int = 0, lonely: bool = False) -> None:
+def run(
+    out: Path,
+    recipe: TrainRecipe,
+    *,
+    die_at: int = 0,
+    lonely: bool = False,
+    spoilt: bool = False,
+) -> None:
     """Begins or goes on in `out`."""
     with joined("cpu") as world:
         net = PlainNet()
@@ -175,8 +190,13 @@ def run(out: Path, recipe: TrainRecipe, *, die_at: int = 0, lonely: bool = False
         if start:
             loop.resume(checkpoints.load(start, learner, optimiser))
         with MetricsLog(out, start) if world.leads else nullcontext() as log:
-            packs = steps(world, recipe, start, lonely=lonely)
-            loop.run(packs, checkpoints, log, Deadly(die_at))
+            packs = steps(world, recipe, start, lonely=lonely, spoilt=spoilt)
+            try:
+                loop.run(packs, checkpoints, log, Deadly(die_at))
+            except CurationError as error:
+                told = f"{type(error).__name__} {error.exit_code}: {error}"
+                (out / f"rank-{world.rank}.txt").write_text(told, encoding="utf-8")
+                raise
         checkpoints.close()
 
 
@@ -188,6 +208,7 @@ if __name__ == "__main__":
     parser.add_argument("--packs", type=int, default=2)
     parser.add_argument("--die-at", type=int, default=0)
     parser.add_argument("--lonely", action="store_true")
+    parser.add_argument("--spoilt", action="store_true")
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     run(
@@ -195,4 +216,5 @@ if __name__ == "__main__":
         recipe_of(given.steps, given.packs, given.checkpoint_every),
         die_at=given.die_at,
         lonely=given.lonely,
+        spoilt=given.spoilt,
     )

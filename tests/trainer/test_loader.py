@@ -15,16 +15,11 @@ from PIL import Image
 from curation.core.errors import RunError, UsageError
 from curation.families.image_text import image_segment, text_segment
 from curation.models.glm4v.batch import IGNORED
-from curation.models.glm4v.vision_input import VisionSettings, patches
+from curation.models.glm4v.vision_input import patches
 from curation.trainer.loader import Loader, resume_step
 from curation.trainer.plan import Plan
-from tests.io.images import REALDATA
 from tests.trainer.plans import planned, step_hashes
 from tests.trainer.samples import VIDEO_FPS, clip, jpeg, shade, video_segment, write_export
-
-TINY = VisionSettings(
-    image_min_pixels=28 * 28 * 2, image_max_pixels=28 * 28 * 2 * 4, video_max_pixels=28 * 28 * 20
-)
 
 
 @pytest.fixture(scope="module")
@@ -182,13 +177,6 @@ def test_a_broken_image_keeps_its_place_unlearnt_and_is_told(tmp_path, workers):
     assert {row["error"] for row in told} <= {"truncated_image", "corrupt_image"}
 
 
-def test_the_training_stops_above_a_rate_of_broken_samples(tmp_path):
-    plan = planned(tmp_path / "p", [broken(tmp_path, 60, 40)], seq_len=256, global_batch=1)
-    assert sum(len(step.failures) for step in Loader(plan, max_failure_rate=0.9)) > 20
-    with pytest.raises(RunError, match=r"samples could not be read, more than the 20\.0%"):
-        list(Loader(plan, max_failure_rate=0.2))
-
-
 @pytest.mark.parametrize(
     ("damage", "error"),
     [
@@ -254,54 +242,3 @@ def test_a_frame_that_is_not_there_is_told(tmp_path):
     plan = planned(tmp_path / "p", [folder], seq_len=512, global_batch=1)
     (step,) = Loader(plan)
     assert [failure.error for failure in step.failures] == ["corrupt_video"]
-
-
-def exactness(plan: Plan) -> None:
-    """Equal hashes in this process, with workers and ranks, and after two resumes."""
-    whole = step_hashes(plan, workers=2)
-    assert len(set(whole.values())) == plan.steps
-    third = plan.steps // 3
-    assert step_hashes(plan, stop=third) == {n: whole[n] for n in range(third)}
-    resumed = step_hashes(plan, workers=3, world=2, start=third, stop=2 * third)
-    resumed |= step_hashes(plan, workers=1, world=4, start=2 * third)
-    assert resumed == {n: whole[n] for n in range(third, plan.steps)}
-
-
-@pytest.mark.slow
-def test_twenty_thousand_samples_come_alike_for_any_workers_and_ranks(large, tmp_path):
-    plan = planned(tmp_path / "p", large, seq_len=8192, global_batch=8, vision=TINY)
-    assert sum(share.samples_usable for share in plan.shares) == 20_000
-    exactness(plan)
-
-
-@pytest.fixture(scope="module")
-def real(tmp_path_factory) -> Path:
-    """The export of a run over real pairs."""
-    if not REALDATA.is_dir():
-        pytest.skip("../shared/realdata is absent")
-    from tests.pipeline.corpora import curate
-
-    out = tmp_path_factory.mktemp("real") / "run"
-    curate(REALDATA / "pairs", out, workers=2)
-    return out
-
-
-@pytest.mark.slow
-def test_real_pairs_come_alike_for_any_workers_and_ranks(real, exports, tmp_path):
-    vision = VisionSettings(image_max_pixels=28 * 28 * 2 * 100)
-    plan = planned(tmp_path / "p", [real, exports["video"]], seq_len=1024, global_batch=4,
-                   vision=vision)  # fmt: skip
-    exactness(plan)
-    failures = [failure for step in Loader(plan) for failure in step.failures]
-    assert failures == []
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("seq_len", [8192, 32768])
-def test_real_pairs_in_a_mixture_fill_packs(real, large, tmp_path, seq_len):
-    corpora = [(real, 0.5), *((folder, 0.1) for folder in large[:5])]
-    plan = planned(tmp_path / "p", corpora, seq_len=seq_len, global_batch=8,
-                   steps=400_000 // seq_len,
-                   vision=VisionSettings(image_max_pixels=28 * 28 * 2 * 1500))  # fmt: skip
-    assert plan.fill >= 0.995
-    assert plan.balance_after < plan.balance_before

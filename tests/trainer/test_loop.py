@@ -23,6 +23,7 @@ from curation.trainer.loop import MOST_SKIPPED, Learner, Loop, Work
 from curation.trainer.metrics import SPIKES, MetricsLog, read_metrics
 from curation.trainer.optim import adamw
 from curation.trainer.state import Checkpoints
+from curation.trainer.unreadable import Unreadable
 from tests.trainer import plain_run
 
 PROGRAM = Path(plain_run.__file__)
@@ -236,6 +237,36 @@ def test_a_gradient_that_stays_broken_ends_the_run_and_names_its_samples(tmp_pat
     told = json.loads((tmp_path / SPIKES).read_text().splitlines()[0])
     assert told["samples"] == ["plain/0-0-0", "plain/0-0-1", "plain/0-1-0", "plain/0-1-1"]
     assert watcher.lines[0].startswith("step 1: spike in loss nan")
+
+
+def test_a_rate_of_unreadable_samples_ends_a_run_resumed_or_not() -> None:
+    with joined("cpu") as world:
+        whole, parts = Unreadable(0.1), [Unreadable(0.1), Unreadable(0.1)]
+        for step in range(1, 5):
+            if step == 3:
+                parts[1].resume(json.loads(json.dumps(parts[0].state())))
+            for one in (whole, parts[step > 2]):
+                one.judge(world, step, 50, 6, ["a (b)"] if step == 4 else [])  # 18 are too few
+                if step == 3:
+                    assert one.state() == [150, 18]
+                    one.most = 0.13  # 24 of 200 are fewer
+        for one in (whole, parts[1]):
+            one.judge(world, 5, 150, 0, [])
+            one.most = 0.05
+            with pytest.raises(RunError, match=r"step 6: 31 of 351 .* the 5\.0% .* one is a \(b\)"):
+                one.judge(world, 6, 1, 7, ["c (d)", "a (b)"])
+
+
+@pytest.mark.slow
+def test_unreadable_samples_of_one_rank_end_all_ranks_at_one_step(tmp_path) -> None:
+    """7 of 8 samples of a step, all of them rank 1's: a rank by itself would go on or hang."""
+    ended = _start(tmp_path, 9, "--packs", 4, "--spoilt", processes=2)
+    assert ended.returncode != 0
+    assert len(_curve(tmp_path)) == 2
+    first, second = ((tmp_path / f"rank-{rank}.txt").read_text() for rank in (0, 1))
+    said = "step 3: 21 of 24 samples could not be read, more than the 1.0% allowed; one is"
+    assert first.startswith(f"RunError 1: {said}")
+    assert second.startswith(f"FollowedError 1: {said}")
 
 
 def test_a_checkpoint_holds_what_was_when_it_was_taken(tmp_path) -> None:

@@ -21,6 +21,7 @@ from curation.engines.local import LocalEngine
 from curation.models.glm4v.tokenizer import demo_tokenizer
 from curation.trainer.answer import answer
 from curation.trainer.metrics import read_metrics
+from curation.trainer.trained import find_trained
 from tests.pipeline.corpora import curate
 from tests.trainer.samples import interleaved, jpeg, write_export
 
@@ -142,7 +143,7 @@ def _answers(folder: Path, scratch: Path) -> list[str]:
     model: Any = Glm4vForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
     answers = []
     for words in ("The river ", "Find: ", "12 34", ""):
-        ours = answer(str(folder), str(picture), words, max_tokens=8)
+        ours = answer(find_trained(str(folder)), str(picture), words, max_tokens=8)
         text = f"[gMASK]<sop><|begin_of_image|><|image|><|end_of_image|>{words}"
         asked = processor(text=[text], images=[Image.open(picture)], return_tensors="pt")
         said = model.eval().generate(**asked, max_new_tokens=8, do_sample=False)

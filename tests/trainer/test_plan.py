@@ -85,11 +85,46 @@ def test_an_equal_plan_stays_and_another_replaces_it(exports, tmp_path):
     assert resume_step(other, {"plan_hash": other.plan_hash, "step": 1}) == 1
 
 
-def test_a_damaged_plan_is_named(exports, tmp_path):
-    planned(tmp_path / "p", [exports["gui"]], steps=3, **SMALLER)
-    (tmp_path / "p" / "plan.json").write_text("{}")
-    with pytest.raises(CorpusError, match=r"plan\.json: damaged"):
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda text: text[: len(text) // 2],
+        lambda text: text.replace('"steps": 6', '"steps": "6"', 1),
+        lambda text: text.replace('"fill": ', '"fill": "x", "was": ', 1),
+        lambda text: text.replace('"tars": [', '"tars": [3,', 1),
+        lambda text: text.replace('"seq_len": 512', '"seq_len": null', 1),
+        lambda text: '{"settings": 3}',
+        lambda text: "[" * 100_000,
+        lambda text: "null",
+        lambda text: "",
+    ],
+)
+def test_a_damaged_plan_is_named(exports, tmp_path, damage):
+    planned(tmp_path / "p", [exports["ocr"]], steps=6, **SMALLER)
+    path = tmp_path / "p" / "plan.json"
+    assert damage(path.read_text()) != path.read_text()
+    path.write_text(damage(path.read_text()))
+    with pytest.raises(CorpusError, match=r"plan\.json: damaged; delete the file") as caught:
         open_plan(str(tmp_path / "p"))
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[:50], lambda data: b"", None])
+def test_damaged_steps_of_a_plan_are_made_again(exports, tmp_path, damage):
+    plan = planned(tmp_path / "p", [exports["ocr"]], steps=6, **SMALLER)
+    before = rows(plan)
+    (path,) = (tmp_path / "p" / "steps").iterdir()
+    if damage is None:
+        path.unlink()
+    else:
+        path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(
+        CorpusError, match=r"000000\.parquet: .*delete .*plan\.json and run"
+    ) as caught:
+        rows(plan)
+    assert "\n" not in str(caught.value)
+    (tmp_path / "p" / "plan.json").unlink()
+    assert rows(planned(tmp_path / "p", [exports["ocr"]], steps=6, **SMALLER)) == before
 
 
 def test_an_epoch_sees_every_sample_once(exports, tmp_path):

@@ -146,6 +146,11 @@ def save(
     if len(files) > 1:
         index = {"metadata": {"total_size": total}, "weight_map": dict(sorted(where.items()))}
         _write_json(folder / INDEX, index)
+    save_config(folder, config, dtype=dtype)
+
+
+def save_config(folder: Path, config: Glm4vConfig, *, dtype: torch.dtype) -> None:
+    """Writes the shape of a checkpoint of `dtype`, and which token ends an answer."""
     end = config.tokens.pad_token_id
     _write_json(folder / "generation_config.json", {"eos_token_id": [end], "pad_token_id": end})
     _write_json(folder / CONFIG, config.to_hf(str(dtype).removeprefix("torch.")))

@@ -34,6 +34,8 @@ def test_a_packed_sample_is_what_it_is_alone(pair, generator):
 
 
 def test_gradients_of_a_pack_are_the_sum_of_those_alone(pair, generator):
+    """To 1e-5 of each weight's largest. What is left is the order of sums: 6e-7 as measured, and
+    1e-15 in float64."""
     samples = [sample(generator, *shape) for shape in SHAPES]
     model = copy.deepcopy(pair.ours).train()
 
@@ -46,7 +48,7 @@ def test_gradients_of_a_pack_are_the_sum_of_those_alone(pair, generator):
     together = gradients(pack(*samples, padding=5))
     apart = gradients(*(pack(one) for one in samples))
     for name, wanted in apart.items():
-        assert_close(together[name], wanted, 1e-4, name)
+        assert_close(together[name], wanted, 1e-5, name)
 
 
 def test_nothing_flows_from_one_sample_to_another(pair, generator):
