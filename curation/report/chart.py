@@ -262,10 +262,16 @@ class Row:
     segments: list[Segment]
     losses: list[Loss]
     """What labels the bar: the largest first, at most SHOWN of them."""
+    title: str = ""
+    """What it counts, or what the stage is for."""
+    stage: bool = False
+    """It is of a stage, and not of a total."""
     more: int = 0
     """Reasons that took something and are not in `losses`."""
     more_samples: int = 0
 
+
+_TOTALS = {"ingested": "Went in", "kept": "Came out", "exported": "Written for training"}
 
 FUNNEL_WIDTH = 1000
 SHOWN = 8
@@ -286,6 +292,7 @@ def funnel_rows(f: Funnel, exported: int | None = None) -> list[Row]:
 def _plain_row(name: str, count: int, whole: int) -> Row:
     return Row(
         name=name,
+        title=_TOTALS[name],
         count=count,
         share=percent(count, whole),
         lost=0,
@@ -325,6 +332,8 @@ def _stage_row(stage: Stage, whole: int) -> Row:
         x += width
     return Row(
         name=stage.name,
+        title=stage.words or stage.name,
+        stage=True,
         count=stage.kept,
         share=percent(stage.kept, whole),
         lost=stage.lost,

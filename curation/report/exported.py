@@ -5,17 +5,25 @@ from collections.abc import Iterator
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from curation.io.store import Store
 from curation.io.tables import read_table
 from curation.report.choice import COLUMNS
 from curation.report.pictures import LOOK, Picked, Place, Read
 from schemas import KEPT
+from schemas.manifest import ExportManifest
 
 
 def index_of(tar: str) -> str:
     """The index of an export shard."""
     return f"index/{tar.removesuffix('.tar')}.parquet"
+
+
+def bytes_of_export(store: Store, manifest: ExportManifest) -> int:
+    """Of all its shards."""
+    sizes = read_table(store, manifest.tables["shards"].path, ["bytes"])["bytes"]
+    return int(pc.sum(sizes).as_py() or 0)
 
 
 def export_ledgers(store: Store, tars: list[str]) -> Iterator[pa.Table]:

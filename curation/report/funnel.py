@@ -6,6 +6,7 @@ from typing import Any
 
 from curation.core.errors import ERROR_CODES
 from curation.core.funnel import BLOCKED, INGEST, funnel_lines
+from curation.report.plain_words import reason_title, rule_words, stage_words
 from curation.report.wording import rule_text, settings_text
 from schemas.manifest import StageSummary, Totals
 
@@ -20,9 +21,21 @@ class Loss:
     """What was asked for, as `min_side ≥ 200`."""
     source: str = ""
     """Where the threshold comes from, or what the error means."""
+    says: str = ""
+    """What a rule takes away, as `the shorter side is under 200 pixels`."""
     quarantined: bool = False
     off: bool = False
     """A rule whose list is empty."""
+
+    @property
+    def title(self) -> str:
+        """The reason as a heading."""
+        return reason_title(self.reason)
+
+    @property
+    def words(self) -> str:
+        """What the reason means, in plain words; empty for one that is not known here."""
+        return self.says or self.source
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +52,8 @@ class Stage:
     notes: dict[str, int] = field(default_factory=dict)
     off: str = ""
     """Why the stage was switched off; empty where it ran."""
+    words: str = ""
+    """What it is for, in plain words."""
 
     @property
     def lost(self) -> int:
@@ -116,6 +131,7 @@ def _stage(summary: StageSummary, recipe: Mapping[str, Any]) -> Stage:
             count=summary.reasons.get(reason, 0),
             rule=rule_text(rule),
             source=str(rule.get("source", "")),
+            says=rule_words(rule),
             off=rule["threshold"] == [],
         )
         for reason, rule in rules.items()
@@ -136,8 +152,9 @@ def _stage(summary: StageSummary, recipe: Mapping[str, Any]) -> Stage:
         entered=summary.entered,
         kept=summary.kept,
         losses=losses,
-        notes=summary.notes,
+        notes=summary.notes | summary.choices,
         off=summary.off,
+        words=stage_words(summary.stage, recipe),
     )
 
 

@@ -12,6 +12,7 @@ from curation.report.columns import INGESTED, statuses
 from curation.report.exported import export_ledgers, pick_exported, read_exported
 from curation.report.funnel import error_meaning, reason_meaning, stage_recipes, stage_rules
 from curation.report.pictures import picture, reader_of
+from curation.report.plain_words import reason_title, rule_words
 from curation.report.tiles import (
     LARGEST_PICTURE,
     PICTURE_BYTES,
@@ -28,7 +29,7 @@ from curation.report.wording import rule_text, shown_caption
 from schemas import DROPPED, KEPT, QUARANTINED
 from schemas.manifest import CorpusManifest, ExportManifest
 
-KEPT_TILES, DROPPED_TILES, QUARANTINED_TILES = 24, 12, 6
+KEPT_TILES, DROPPED_TILES, QUARANTINED_TILES = 24, 8, 8
 MAX_TILES = 480
 """Tiles of a page; with very many reasons each shows fewer."""
 
@@ -38,6 +39,8 @@ class Panel:
     """The tiles of one group."""
 
     group: Group
+    title: str
+    """The reason as a heading; empty for what is kept."""
     total: int
     rule: str
     tiles: list[Tile]
@@ -47,7 +50,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Gallery:
-    """Panels by fate, drops in the order of the recipe."""
+    """Panels by fate, the largest first; of the same size in the order of the recipe."""
 
     kept: list[Panel]
     dropped: list[Panel]
@@ -55,18 +58,26 @@ class Gallery:
     withheld: int
     """Tiles without a picture because a blocklist was not yet held against the sample."""
 
+    @property
+    def spent(self) -> int:
+        """Bytes that the pictures take."""
+        panels = (*self.kept, *self.dropped, *self.quarantined)
+        tiles = [tile for panel in panels for tile in panel.tiles]
+        shown = [*tiles, *(tile.twin for tile in tiles if tile.twin)]
+        return sum(len(tile.picture.uri) for tile in shown)
+
 
 def build_gallery(
     corpus: Corpus,
     export: Exported | None,
     *,
     entries: Mapping[str, str] | None = None,
-    spent: int = 0,
+    pictures: int = PICTURE_BYTES,
 ) -> Gallery:
     """What is shown of a corpus; `export`, where there is one, made from it.
 
-    `entries` names vocabulary entries (see TileMaker); `spent` is what pictures elsewhere on the
-    page take of PICTURE_BYTES.
+    `entries` names vocabulary entries (see TileMaker); `pictures` is what all thumbnails may take,
+    in bytes.
     """
     manifest = corpus.manifest
     plain = curtain(manifest, export[1] if export else None, None)
@@ -79,8 +90,8 @@ def build_gallery(
     places = {place for choice in choices.values() for place in choice.samples}
     drawn, shown = behind_curtain(corpus, export, places)
     twins = [twin_place(sample) for place, sample in shown.items() if place in places]
-    pictures = len(places) + sum(place in shown for place in twins)
-    room = min(LARGEST_PICTURE, (PICTURE_BYTES - spent) // max(1, pictures))
+    shots = len(places) + sum(place in shown for place in twins)
+    room = min(LARGEST_PICTURE, pictures // max(1, shots))
     maker = TileMaker(
         curtain=drawn, shown=shown, read=reader_of(corpus), room=room, entries=entries or {}
     )
@@ -113,13 +124,15 @@ def _panels(manifest: CorpusManifest, maker: TileMaker, choices: dict[Group, Cho
         withheld += sum(tile.picture.why_not == WITHHELD for tile in tiles)
         panel = Panel(
             group=group,
+            title=reason_title(group.cause),
             total=choice.total,
             rule=_asked(group, rule),
             tiles=tiles,
             lists=dict(sorted(choice.details.items())),
         )
         panels[KEPT if group.status == INGESTED else group.status].append(panel)
-    return Gallery(panels[KEPT], panels[DROPPED], panels[QUARANTINED], withheld)
+    largest = {status: sorted(of, key=lambda p: -p.total) for status, of in panels.items()}
+    return Gallery(largest[KEPT], largest[DROPPED], largest[QUARANTINED], withheld)
 
 
 def _order(
@@ -134,11 +147,20 @@ def _order(
 def _asked(group: Group, rule: dict[str, Any] | None) -> str:
     if group.status == QUARANTINED:
         return error_meaning(group.cause)
-    return rule_text(rule) if rule is not None else reason_meaning(group.cause)
+    if rule is None:
+        return reason_meaning(group.cause)
+    said, asked = rule_words(rule), rule_text(rule)
+    return said if asked in said else f"{said} ({asked} is asked for)"
 
 
-def gallery_of_export(store: Store, manifest: ExportManifest) -> Gallery:
-    """Samples of an export whose corpus is not at hand: those that were written, and no others."""
+def gallery_of_export(
+    store: Store, manifest: ExportManifest, pictures: int = PICTURE_BYTES
+) -> Gallery:
+    """Samples of an export whose corpus is not at hand: those that were written, and no others.
+
+    `pictures`: see build_gallery.
+    """
+    room = min(LARGEST_PICTURE, pictures // KEPT_TILES)
     paths = read_table(store, manifest.tables["shards"].path, ["path"])["path"].to_pylist()
     choices = choose(export_ledgers(store, paths), lambda _: KEPT_TILES)
     panels = []
@@ -148,13 +170,13 @@ def gallery_of_export(store: Store, manifest: ExportManifest) -> Gallery:
         tiles = [
             Tile(
                 uid=sample.uid,
-                picture=picture(read, sample, LARGEST_PICTURE),
+                picture=picture(read, sample, room),
                 caption=shown_caption(sample.text or "", sample.length, personal=False),
                 size=size_text(sample),
             )
             for sample in picked
         ]
-        panels.append(Panel(group=group, total=choice.total, rule="", tiles=tiles))
+        panels.append(Panel(group=group, title="", total=choice.total, rule="", tiles=tiles))
     return Gallery(panels, [], [], 0)
 
 

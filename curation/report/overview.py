@@ -7,11 +7,14 @@ from typing import TypedDict
 from curation.core.risks import clip_fails, described_names, measured_names, unmeasured
 from curation.core.step import NOT_ASKED
 from curation.report.funnel import Funnel, Loss
+from curation.report.plain_words import noun
 from curation.report.wording import byte_size, display_safe, percent
 from schemas.manifest import CorpusManifest, ExportManifest, Input
 
 SHOWN = 12
 """Rows of each list before the rest is summed up."""
+REASONS = 8
+"""Reasons on the first screen."""
 LINE = 600
 """Characters of a line that somebody else wrote."""
 
@@ -63,14 +66,19 @@ class Overview:
 
     family: str
     headline: str
+    story: str
+    """What became of those that did not come out."""
     balance: str
     warnings: list[str]
     unmeasured: list[str]
     lost: list[tuple[str, Loss, str]]
     """The largest losses: stage, loss, share of what was ingested."""
     lost_more: int
+    lost_more_samples: int
     sources: list[Source]
     sources_more: int
+    bytes_in: int | None
+    """Of all images that were read; null for an export alone."""
     licenses: Shares
     languages: Shares
     exported: Exported | None
@@ -98,13 +106,15 @@ def corpus_overview(
         facts.append(("export", f"{export.name}-{export.fingerprint[:8]}"))
     return Overview(
         family=manifest.family,
-        headline=_headline(funnel),
+        headline=_headline(manifest.family, funnel),
+        story=_story(manifest.family, funnel),
         balance=_balance(funnel),
         warnings=_warnings(funnel, sources, said),
         unmeasured=unmeasured(names),
         **_losses(funnel),
         sources=sources[:SHOWN],
         sources_more=len(sources[SHOWN:]),
+        bytes_in=sum(made.bytes for made in manifest.inputs),
         licenses=_shares(licenses.items(), decided=funnel.decided),
         languages=_languages(manifest.languages),
         exported=_exported(export),
@@ -119,13 +129,15 @@ def export_overview(manifest: ExportManifest, sha256: str, funnel: Funnel) -> Ov
     licenses = {name: (ingested, kept) for name, (ingested, kept) in manifest.licenses.items()}
     return Overview(
         family=manifest.family,
-        headline=_headline(funnel),
+        headline=_headline(manifest.family, funnel),
+        story=_story(manifest.family, funnel),
         balance=_balance(funnel),
         warnings=_warnings(funnel, [], manifest.warnings),
         unmeasured=unmeasured(names),
         **_losses(funnel),
         sources=[],
         sources_more=0,
+        bytes_in=None,
         licenses=_shares(licenses.items(), decided=True),
         languages=_languages(manifest.languages),
         exported=_exported(manifest),
@@ -139,10 +151,48 @@ def export_overview(manifest: ExportManifest, sha256: str, funnel: Funnel) -> Ov
     )
 
 
-def _headline(funnel: Funnel) -> str:
+def _headline(family: str, funnel: Funnel) -> str:
+    went = f"{funnel.ingested:,} {noun(family, funnel.ingested)} went in"
     if not funnel.decided:
-        return f"{funnel.ingested:,} samples ingested, nothing decided yet"
-    return f"{funnel.kept:,} of {funnel.ingested:,} samples kept"
+        return f"{went}, nothing is decided yet"
+    if not funnel.ingested:
+        return f"{went}, none came out"
+    share = percent(funnel.kept, funnel.ingested)
+    return f"{went}, {funnel.kept:,} came out: {share}"
+
+
+def _story(family: str, funnel: Funnel) -> str:
+    """What became of the others, in a sentence or two."""
+    parts = []
+    if funnel.dropped:
+        how = "dropped" if funnel.decided else "stopped by a blocklist"
+        parts.append(f"{funnel.dropped:,} {_were(funnel.dropped)} {how}")
+    if funnel.quarantined:
+        also = "" if parts else f" {_were(funnel.quarantined)}"
+        parts.append(f"{funnel.quarantined:,}{also} set aside as unreadable")
+    if not parts:
+        return "Nothing was lost." if funnel.ingested else ""
+    said = f"{' and '.join(parts)}."
+    lost = _lost(funnel)
+    if funnel.decided and len(lost) > 1:
+        (_, first), (_, second) = lost[:2]
+        said += (
+            f" The most common reasons: {_inside(first.title)} ({first.count:,}) and "
+            f"{_inside(second.title)} ({second.count:,})."
+        )
+    elif funnel.decided and lost:
+        said += f" The reason: {_inside(lost[0][1].title)}."
+    return said
+
+
+def _were(count: int) -> str:
+    return "was" if count == 1 else "were"
+
+
+def _inside(title: str) -> str:
+    """A heading within a sentence."""
+    safe = display_safe(title, 60)
+    return safe if safe[1:2].isupper() else safe[:1].lower() + safe[1:]
 
 
 def _balance(funnel: Funnel) -> str:
@@ -158,13 +208,24 @@ def _balance(funnel: Funnel) -> str:
 class _Lost(TypedDict):
     lost: list[tuple[str, Loss, str]]
     lost_more: int
+    lost_more_samples: int
+
+
+def _lost(funnel: Funnel) -> list[tuple[str, Loss]]:
+    """Every loss with its stage, the largest first."""
+    lost = [(stage.name, loss) for stage in funnel.stages for loss in stage.largest()]
+    return sorted(lost, key=lambda item: -item[1].count)
 
 
 def _losses(funnel: Funnel) -> _Lost:
-    lost = [(stage.name, loss) for stage in funnel.stages for loss in stage.largest()]
-    lost.sort(key=lambda item: -item[1].count)
-    shown = [(s, loss, percent(loss.count, funnel.ingested)) for s, loss in lost[:SHOWN]]
-    return {"lost": shown, "lost_more": len(lost[SHOWN:])}
+    lost = _lost(funnel)
+    rest = lost[REASONS:]
+    shown = [(s, loss, percent(loss.count, funnel.ingested)) for s, loss in lost[:REASONS]]
+    return {
+        "lost": shown,
+        "lost_more": len(rest),
+        "lost_more_samples": sum(loss.count for _, loss in rest),
+    }
 
 
 def _source(made: Input, kept: int | None) -> Source:
@@ -186,8 +247,16 @@ def _warnings(funnel: Funnel, sources: list[Source], said: list[str]) -> list[st
     if funnel.kept + funnel.dropped + funnel.quarantined != funnel.ingested:
         found.append("The ledger does not balance: curate verify lists what is wrong.")
     found += _off(funnel, found)
-    found += [f"Input {n}: only {s.part} were taken." for n, s in enumerate(sources, 1) if s.part]
+    found += _parts(sources)
     return found + _empty(funnel)
+
+
+def _parts(sources: list[Source]) -> list[str]:
+    """Inputs of which a part was taken; the first few by name."""
+    parts = [f"Input {n}: only {s.part} were taken." for n, s in enumerate(sources, 1) if s.part]
+    rest = len(parts[SHOWN:])
+    more = [f"Of {rest:,} more inputs only a part was taken."] if rest else []
+    return parts[:SHOWN] + more
 
 
 def _stale(export: ExportManifest | None, sha256: str) -> list[str]:
@@ -214,8 +283,10 @@ def _off(funnel: Funnel, warned: list[str]) -> list[str]:
             stages.setdefault(display_safe(stage.off, LINE), []).append(stage.name)
     found = []
     for why, names in stages.items():
-        if any(why in warning for warning in warned):
-            found.append(f"Switched off, as said above: {', '.join(names)}.")
+        above = [warning for warning in warned if why in warning]
+        if above:
+            if not all(name in above[0] for name in names):
+                found.append(f"Switched off, as said above: {', '.join(names)}.")
         else:
             are = "Stage {} was" if len(names) == 1 else "Stages {} were"
             found.append(f"{are.format(', '.join(names))} switched off: {why}")

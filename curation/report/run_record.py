@@ -1,4 +1,4 @@
-"""What the newest log beside a run says of time and machine; outside the reproducible part."""
+"""What the logs beside a run say of time and machine; outside the reproducible part."""
 
 import json
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class StageTime:
 
 @dataclass(frozen=True, kw_only=True)
 class RunRecord:
-    """One command that worked on the corpus: the newest that left a log."""
+    """One command that worked on the corpus and left a log."""
 
     command: str
     version: str
@@ -37,27 +37,39 @@ class RunRecord:
     peak_memory_bytes: int | None
     stages: list[StageTime]
 
+    cluster: bool = False
+    """It ran on an engine whose workers are elsewhere."""
+
+    @property
+    def spent(self) -> float:
+        """Seconds it ran; where it did not end, those of the steps that did."""
+        if self.seconds is not None:
+            return self.seconds
+        return sum(step.seconds or 0.0 for step in self.stages)
+
     @property
     def cpu_hours(self) -> float | None:
         """Of all CPUs of the machine for as long as the command ran: the most it can have cost."""
         return None if self.seconds is None else self.seconds * self.cpus / 3600
 
 
-def newest_record(path: str) -> RunRecord | None:
-    """The newest readable log of `path` (for a corpus or export in a run directory, of that run).
+def run_records(path: str) -> list[RunRecord]:
+    """Every readable log of `path` (for a corpus or export in a run directory, of that run).
 
-    Null where there is none: a corpus on an object store, or one that came without its logs.
+    The oldest first. Empty where there is none: a corpus on an object store, or one that came
+    without its logs.
     """
     if "://" in path:
-        return None
-    for log in sorted(_folder(path).glob("*.json"), reverse=True):
+        return []
+    found = []
+    for log in sorted(_folder(path).glob("*.json")):
         try:
             said = json.loads(log.read_text())
             if isinstance(said, dict):
-                return _record(said)
+                found.append(_record(said))
         except (OSError, ValueError, KeyError, TypeError):
             continue  # half a log, or no log of ours
-    return None
+    return found
 
 
 def _folder(path: str) -> Path:
@@ -87,4 +99,11 @@ def _record(said: dict[str, Any]) -> RunRecord:
             )
             for stage in said["stages"]
         ],
+        cluster=_on_cluster([str(word) for word in said["command"]]),
     )
+
+
+def _on_cluster(words: list[str]) -> bool:
+    """Whether a command named Spark or Ray, as its engine or as that of a stage."""
+    values = [word.rpartition("=")[2] for word in words]
+    return any(value in ("spark", "ray") for value in values)

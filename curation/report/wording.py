@@ -74,6 +74,7 @@ GLOSSARY: Final[dict[str, str]] = {
     "recaption_residue": "sentences of the new caption that talk of the task or refuse it",
     "recaption_repetition": "share of the new caption's word groups that occurred before",
     "recaption_truncated": "1 where the new caption ends within a sentence",
+    "original_language_score": "probability of the original caption's language",
     "recaption_language": "detected language of the new caption",
     "recaption_language_score": "probability of the new caption's language",
     "recaption_language_differs": "1 where the two captions have different languages",
@@ -157,6 +158,22 @@ def byte_size(size: int) -> str:
                 else f"{size / unit:,.0f} {letter}"
             )
     return f"{size:,} bytes"
+
+
+def figures(value: float) -> str:
+    """Two figures of an estimate, and all before the point where there are more."""
+    return f"{value:,.0f}" if abs(value) >= 10 else f"{value:.2g}"
+
+
+def duration(seconds: float) -> str:
+    """A length of time in its two largest units."""
+    if round(seconds) < 60:
+        return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours:,} h {minutes} min" if minutes else f"{hours:,} h"
 
 
 def percent(part: int, whole: int) -> str:

@@ -41,6 +41,7 @@ def test_every_rule_is_there_with_its_threshold_and_its_source(manifest):
         count=11,
         rule="min_side ≥ 241",
         source="DataComp basic filtering, pixels",
+        says="the shorter side is under 241 pixels",
     )
     assert [loss.reason for loss in heuristics.losses if loss.off] == ["language"]
     assert [loss.reason for loss in heuristics.largest()] == ["min_side"]

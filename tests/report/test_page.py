@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -12,7 +13,9 @@ from curation.cli.main import main
 from curation.core.errors import CorpusError, StorageError, UsageError
 from curation.io.corpus import open_any
 from curation.report.page import write_report
-from tests.pipeline.corpora import curate, picture, tree, write_pairs
+from curation.report.plain_words import reason_title
+from curation.report.wording import percent
+from tests.pipeline.corpora import curate, ledger, picture, tree, write_pairs
 
 HOSTILE = (
     "<script>alert('caption')</script> A quiet harbour at dawn",
@@ -27,13 +30,13 @@ LICENSE = '<b onclick="alert(3)">CC</b>'
 VOID = {"meta", "img", "br", "hr", "link", "input"}
 _TAGS = (
     "html head meta title style body main header section nav h1 h2 h3 p a ul ol li dl dt dd div "
-    "span b i em strong small code bdi table thead tbody tr th td figure figcaption img "
+    "span b i em strong small code bdi table caption thead tbody tr th td figure figcaption img "
     "svg rect line polyline text g"
 )
 _ATTRIBUTES = (
     "lang charset http-equiv content name class id href src alt title dir scope colspan "
-    "role aria-label aria-hidden viewbox preserveaspectratio x y x1 x2 y1 y2 width height "
-    "text-anchor points"
+    "role aria-label aria-labelledby aria-hidden viewbox preserveaspectratio x y x1 x2 y1 y2 "
+    "width height text-anchor points"
 )
 TAGS, ATTRIBUTES = set(_TAGS.split()), set(_ATTRIBUTES.split())
 
@@ -153,21 +156,49 @@ def test_the_first_screen_balances_and_says_what_was_not_measured(html, done):
     totals = opened.corpus.manifest.totals
     assert totals.dropped > 0 < totals.quarantined
     said = Page(html).words()
-    first = said[: said.index("Stages and rules")]
+    first = said[: said.index("Each stage decides")]
+    assert (
+        f"{totals.ingested} pairs went in, {totals.kept} came out: "
+        f"{percent(totals.kept, totals.ingested)}"
+    ) in first
+    assert f"{totals.dropped} were dropped and {totals.quarantined} set aside" in first
     assert (
         f"{totals.ingested} ingested = {totals.kept} kept + {totals.dropped} dropped + "
         f"{totals.quarantined} quarantined."
     ) in first
-    assert "NSFW and other unsafe content : not measured" in first
+    assert "NSFW and other unsafe content" in first[first.index("What nobody measured") :]
     assert "Licences" in first
     assert "pairs.jsonl: images from column 'image'" in first
+
+
+def test_the_numbers_are_those_of_the_ledger(html, done):
+    opened = open_any(str(done))
+    assert opened.corpus is not None
+    rows = ledger(opened.corpus).to_pylist()
+    fates = Counter(row["status"] for row in rows)
+    reasons = Counter(row["reason"] or row["error"] for row in rows if row["status"] != "kept")
+    figures = re.findall(r"<div[^>]*><dt>([^<]*)</dt><dd>([\d,]+)", html)
+    assert dict(figures) | {
+        "went in": str(len(rows)),
+        "came out": str(fates["kept"]),
+        "dropped": str(fates["dropped"]),
+        "quarantined": str(fates["quarantined"]),
+        "written for training": str(fates["kept"]),
+    } == dict(figures)
+    table = html[html.index('<table class="reasons">') :].partition("</table>")[0]
+    said = re.findall(r'<code><bdi>([^<]*)</bdi></code>.*?<td class="n">([\d,]+)<', table, re.S)
+    assert {reason.rpartition(": ")[2]: int(n) for reason, n in said} == reasons
+    assert [int(n) for _, n in said] == sorted(reasons.values(), reverse=True)
+    panels = re.findall(r'<h3><bdi>[^<]*</bdi> <span class="amount">([\d,]+)</span></h3>\s*'
+                        r'<p class="about"><code><bdi>([^<]*)<', html)  # fmt: skip
+    assert {reason: int(n) for n, reason in panels} == reasons
 
 
 def test_every_reason_and_error_has_a_panel_with_its_count(html, done):
     opened = open_any(str(done))
     assert opened.corpus is not None
     said = Page(html).words()
-    panels = said[said.index("Dropped samples, by reason") :]
+    panels = said[said.index("What was dropped, and why") :]
     lost = [pair for s in opened.corpus.manifest.stages for pair in s.reasons.items()]
     lost += [
         (error.partition(": ")[2], n)
@@ -177,7 +208,7 @@ def test_every_reason_and_error_has_a_panel_with_its_count(html, done):
     wanted = {"min_side", "html_tag", "email", "near_image", "unsupported_format"}
     assert {reason for reason, _ in lost} == wanted
     for reason, count in lost:
-        assert f"{reason} {count} " in panels
+        assert f"{reason_title(reason)} {count} {reason} in " in panels
 
 
 def test_personal_data_is_not_quoted(html):
@@ -245,7 +276,7 @@ def test_a_corpus_of_which_nothing_is_decided(source, tmp_path):
     corpus = tmp_path / "corpus"
     main(["ingest", str(source), "--out", str(corpus), "--workers", "0"])
     found = page(corpus, tmp_path / "r.html").words()
-    assert "24 samples ingested, nothing decided yet" in found
+    assert "24 pairs went in, nothing is decided yet" in found
     assert "24 ingested = 24 undecided + 0 stopped by a blocklist + 0 quarantined." in found
     assert "Nothing has been measured yet." in found
     main(["measure", "all", str(corpus), "--workers", "0"])
@@ -257,7 +288,7 @@ def test_a_corpus_of_which_nothing_is_decided(source, tmp_path):
 def test_a_corpus_of_which_nothing_is_left(source, tmp_path):
     curate(source, tmp_path / "out", "heuristics.min_side=9999")
     found = page(tmp_path / "out", tmp_path / "r.html").words()
-    assert "0 of 24 samples kept" in found
+    assert "24 pairs went in, 0 came out: 0%" in found
     assert "Nothing is left: every sample was dropped or quarantined." in found
 
 
@@ -277,7 +308,7 @@ def test_an_export_alone_explains_itself(done, tmp_path):
     opened = open_any(str(done))
     assert opened.corpus is not None
     totals = opened.corpus.manifest.totals
-    assert f"{totals.kept} of 24 samples kept" in found.words()
+    assert f"24 pairs went in, {totals.kept} came out" in found.words()
     assert "min_side ≥ 200" in found.words()
     assert len(found.values("src")) == totals.kept
     assert {tag for tag, _ in found.tags} <= TAGS

@@ -194,13 +194,13 @@ def test_a_calibration_that_failed_is_said_first(blind, tmp_path):
     html = written(blind, tmp_path / "r.html")
     assert "NOT passed" in section(html, "calibration")
     first = Page(html).words()
-    first = first[: first.index("Stages and rules")]
+    first = first[: first.index("Each stage decides")]
     assert (
         "Stages clip_select, semantic_dedup, cluster_balance were switched off: "
         "it cannot judge <i>this</i> corpus"
     ) in first
-    assert "decontaminate" not in first.replace("decontaminate 120 100%", "")
-    assert f"{AGREE} : not measured" in first
+    assert "decontaminate" not in first
+    assert AGREE in first
     assert "it means" not in first
     assert "they mean nothing" in section(html, "clusters")
     for anchor in ("scores", "twins", "benchmarks"):
@@ -214,7 +214,7 @@ def test_a_calibration_that_failed_before_anything_was_decided(blind, tmp_path):
     corpus.save(dataclasses.replace(corpus.manifest, ledger=None, stages=[]))
     said = Page(written(tmp_path / "c", tmp_path / "r.html")).words()
     assert "cannot judge this corpus: its CLIP score means nothing here." in said
-    assert f"{AGREE} : not measured" in said
+    assert AGREE in said
 
 
 def test_an_export_alone_has_no_tables_and_says_what_was_not_measured(done, blind, tmp_path):
@@ -223,7 +223,7 @@ def test_an_export_alone_has_no_tables_and_says_what_was_not_measured(done, blin
         html = written(tmp_path / run_.parent.name, tmp_path / "r.html")
         for anchor in ("calibration", "scores", "clusters", "twins", "benchmarks", "balance"):
             assert f'id="{anchor}"' not in html
-        assert (f"{AGREE} : not measured" in Page(html).words()) == (not measured)
+        assert (AGREE in Page(html).words()) == (not measured)
 
 
 def test_scores_of_what_came_to_the_stage_and_its_thresholds(done, html):

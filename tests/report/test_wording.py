@@ -14,6 +14,8 @@ from curation.report.wording import (
     byte_size,
     compact,
     display_safe,
+    duration,
+    figures,
     masked,
     number,
     percent,
@@ -91,6 +93,16 @@ def test_numbers_are_short():
     ]  # fmt: skip
     assert [compact(x) for x in (0.5, 1500, 15000, 2e6, 3e9)] == ["0.5", "1,500", "15k", "2M", "3G"]
     assert [byte_size(x) for x in (1, 1500, 69_938_455)] == ["1 bytes", "1.5 kB", "69.9 MB"]
+
+
+def test_times_and_estimates_have_two_parts_at_most():
+    assert [duration(x) for x in (0, 0.04, 9.96, 59.4, 59.6, 60, 250, 3599.7, 11_520, 1e6)] == [
+        "0.0 s", "0.0 s", "10 s", "59 s", "1 min", "1 min", "4 min 10 s", "1 h", "3 h 12 min",
+        "277 h 47 min",
+    ]  # fmt: skip
+    assert [figures(x) for x in (0.00783, 0.5, 9.94, 13.8, 1234.5)] == [
+        "0.0078", "0.5", "9.9", "14", "1,234",
+    ]  # fmt: skip
 
 
 @given(st.floats(0, 1e6, width=32), st.floats(0, 1e6, width=32))
