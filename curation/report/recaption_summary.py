@@ -1,0 +1,206 @@
+"""What is said of new captions as a whole: first figures, choices, findings; and all as JSON."""
+
+from collections import Counter
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from curation.io.corpus import Corpus
+from curation.report.recaption_counts import Counts, listed_kinds
+from curation.report.recaption_tally import told as told_tally
+from curation.report.recaption_wording import meaning
+from curation.report.wording import display_safe, number, percent
+from schemas import NEW, ORIGINAL, REPAIRED
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """One number of the first row."""
+
+    name: str
+    value: str
+    foot: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """How often one caption goes on for one reason."""
+
+    fate: str
+    what: str
+    samples: int
+    share: str
+
+
+def headline(corpus: Corpus, counts: Counts) -> str:
+    """How many new captions there are."""
+    samples = "kept samples" if corpus.manifest.ledger is not None else "samples"
+    return f"{counts.captioned:,} of {counts.samples:,} {samples} have a new caption"
+
+
+def made_by(corpus: Corpus, counts: Counts) -> str:
+    """Model and prompts, as far as they are recorded."""
+    model = corpus.manifest.recipe.get("operators", {}).get("recaption", {}).get("model", "")
+    prompts = ", ".join(sorted(filter(None, counts.prompts))[:4])
+    said = [f"by model {model}" if model else "", f"asked with {prompts}" if prompts else ""]
+    return display_safe(", ".join(filter(None, said)), 300)
+
+
+def notes(counts: Counts) -> list[str]:
+    """What to know before the figures are read."""
+    notes = []
+    if counts.others:
+        notes.append(
+            f"{counts.others:,} more new captions belong to samples that were not kept; "
+            "nothing here counts them."
+        )
+    if not counts.checked and counts.captioned:
+        notes.append("Facts were not checked (curate measure caption_facts).")
+    if counts.captioned and not counts.choices:
+        notes.append("Nothing was chosen yet: no caption has fallen back to its original.")
+    return notes
+
+
+def figures(counts: Counts) -> list[Figure]:
+    """The first row: rates of facts, what became of the captions, how long they are."""
+    found = _rates(counts) if counts.checked else []
+    if counts.choices:
+        found += _fates(counts)
+    before, after = (tally.quantile(0.5) or 0 for tally in counts.characters)
+    if counts.characters[1].number:
+        found.append(
+            Figure(
+                name="length",
+                value=f"{number(before)} → {number(after)}",
+                foot="characters, median of originals and new captions",
+            )
+        )
+    return found
+
+
+def _rates(counts: Counts) -> list[Figure]:
+    total = counts.total()
+    return [
+        Figure(
+            name="precision",
+            value=percent(total.supported, total.claims),
+            foot=f"{total.supported:,} of {total.claims:,} facts in new captions are stated by "
+            f"the originals{_going(counts.going.supported, counts.going.claims)}",
+        ),
+        Figure(
+            name="retention",
+            value=percent(total.kept, total.facts),
+            foot=f"{total.kept:,} of {total.facts:,} facts of the originals are kept"
+            f"{_going(counts.going.kept, counts.going.facts)}",
+        ),
+    ]
+
+
+def _fates(counts: Counts) -> list[Figure]:
+    chosen = Counter[str]()
+    for (kind, _), samples in counts.choices.items():
+        chosen[kind] += samples
+    gone = sum(counts.dropped.values())
+    return [
+        Figure(
+            name="fallback",
+            value=percent(counts.fell_back, counts.captioned),
+            foot=f"{counts.fell_back:,} new captions give way to the original",
+        ),
+        Figure(
+            name="repaired",
+            value=percent(chosen[REPAIRED], counts.captioned),
+            foot=f"{chosen[REPAIRED]:,} go on without {gone:,} sentence{'s' * (gone != 1)}"
+            if gone
+            else "none goes on in part",
+        ),
+        Figure(
+            name="as written",
+            value=percent(chosen[NEW], counts.captioned),
+            foot=f"{chosen[NEW]:,} go on as they are",
+        ),
+    ]
+
+
+def _going(part: int, whole: int) -> str:
+    return f"; {percent(part, whole)} in those that go on" if whole else ""
+
+
+def choices(counts: Counts) -> list[Choice]:
+    """What goes on by reason: new captions, then repaired ones, then originals."""
+    order = {kind: nth for nth, kind in enumerate((NEW, REPAIRED, ORIGINAL))}
+    words = {NEW: "new, as written", REPAIRED: "repaired", ORIGINAL: "original"}
+    total = sum(counts.choices.values())
+    listed = sorted(counts.choices.items(), key=lambda item: (order[item[0][0]], -item[1], item[0]))
+    return [
+        Choice(
+            fate=kind,
+            what=f"{words[kind]}: {meaning(reason)}" if reason else words[kind],
+            samples=samples,
+            share=percent(samples, total),
+        )
+        for (kind, reason), samples in listed
+    ]
+
+
+def findings(counts: Counts) -> list[tuple[str, int, int]]:
+    """What was found, in how many of how many."""
+    checked = counts.checked
+    listed = [
+        ("captions with every claim supported", counts.all_supported, counts.with_claims),
+        ("captions that keep every fact", counts.all_kept, counts.with_facts),
+        ("sentences that a model holds true of the picture", counts.yes, counts.asked),
+        ("captions with talk, refusal or task in them", counts.talking, checked),
+        ("captions that end within a sentence", counts.truncated, checked),
+        ("captions in another language than the original", counts.other_language, checked),
+    ]
+    if counts.skipped:
+        listed.append(("samples under the floor, not asked about", counts.skipped, counts.samples))
+    return [(what, n, of) for what, n, of in listed if of]
+
+
+def told(corpus: Corpus, counts: Counts) -> dict[str, Any]:
+    """All figures as JSON types."""
+    total = counts.total()
+    return {
+        "samples": counts.samples,
+        "decided": corpus.manifest.ledger is not None,
+        "captioned": counts.captioned,
+        "captioned_not_kept": counts.others,
+        "skipped": counts.skipped,
+        "errors": dict(sorted(counts.failed.items())),
+        "prompts": dict(sorted(counts.prompts.items())),
+        "checked": counts.checked,
+        "precision": _ratio(total.supported, total.claims),
+        "retention": _ratio(total.kept, total.facts),
+        "kinds": {kind: asdict(count) for kind, count in listed_kinds(counts.kinds)},
+        "captions_with_claims": counts.with_claims,
+        "captions_all_supported": counts.all_supported,
+        "originals_with_facts": counts.with_facts,
+        "originals_all_kept": counts.all_kept,
+        "sentences": counts.sentences,
+        "sentences_asked": counts.asked,
+        "sentences_true": counts.yes,
+        "captions_talking": counts.talking,
+        "captions_truncated": counts.truncated,
+        "captions_other_language": counts.other_language,
+        "choices": {
+            f"{kind}: {reason}" if reason else kind: samples
+            for (kind, reason), samples in sorted(counts.choices.items())
+        },
+        "fallback": _ratio(counts.fell_back, counts.captioned) if counts.choices else None,
+        "precision_going_on": _ratio(counts.going.supported, counts.going.claims),
+        "retention_going_on": _ratio(counts.going.kept, counts.going.facts),
+        "sentences_dropped": dict(sorted(counts.dropped.items())),
+        "words_of_share": counts.share,
+        "distributions": {
+            distribution.name: {
+                "before": told_tally(distribution.before),
+                "after": told_tally(distribution.after),
+            }
+            for distribution in counts.distributions
+        },
+    }
+
+
+def _ratio(part: int, whole: int) -> float | None:
+    return round(part / whole, 6) if whole else None

@@ -1,0 +1,84 @@
+"""What was decided about a new caption, in words; nothing here knows HTML."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from curation.core.errors import ERROR_CODES
+from curation.report.recaption_draw import LOST, PLAIN, TALKING, UNSUPPORTED
+from curation.report.wording import apart, display_safe, number
+from schemas import NEW, ORIGINAL, REPAIRED
+
+FATES: Final[dict[str, str]] = {
+    ORIGINAL: "Falls back to the original",
+    REPAIRED: "Repaired",
+    NEW: "Goes on as written",
+    TALKING: "Holds talk or a refusal",
+    UNSUPPORTED: "Claims what the original does not say",
+    LOST: "Loses facts of the original",
+    PLAIN: "Nothing against it",
+}
+"""What a pair is shown as."""
+
+REASONS: Final[dict[str, tuple[str, str]]] = {
+    "no_new_caption": ("there is no new caption", ""),
+    "error": ("the new caption could not be made", ""),
+    "unchecked": ("could not be checked", ""),
+    "too_long": ("too long", "{value} characters, at most {limit}"),
+    "refusal": ("refuses the task", ""),
+    "copied_prompt": ("copies the prompt", "share of its words {value}, at most {limit}"),
+    "language": ("another language", "probability {value}, from {limit}"),
+    "repetition": ("repeats itself", "share of word groups {value}, at most {limit}"),
+    "short": ("too short", "{value} of the original's length, at least {limit}"),
+    "long": ("too long beside the original", "{value} of its length, at most {limit}"),
+    "precision": ("states too much that the original does not", "precision {value} < {limit}"),
+    "retention": ("loses too many of the original's facts", "retention {value} < {limit}"),
+    "talk": ("talk, no caption", ""),
+    "task": ("tells of the task", ""),
+    "repeats": ("says again what was said", ""),
+    "truncated": ("ends within the sentence", ""),
+    "unsupported": ("claims what the original does not state", ""),
+    "contradicted": ("not true of the picture", "P(no) {value}, from {limit}"),
+    "unverifiable": ("cannot be seen in the picture", "P(yes) {value} < {limit}"),
+    "clip": ("does not agree with the picture", "cosine {value} < {limit}"),
+    "repair_loses_facts": ("what is left loses too many facts", "retention {value} < {limit}"),
+}
+"""What a reason of `choose_caption` means, and how its numbers are told, where they say more."""
+
+FLAGS: Final[dict[str, str]] = {
+    "refusal": "refusal",
+    "talk": "talk, not caption",
+    "task": "tells of the task",
+}
+"""What a sentence that is no caption is called."""
+
+
+def meaning(reason: str) -> str:
+    """A reason in words; an unknown one by its name."""
+    return REASONS[reason][0] if reason in REASONS else display_safe(reason, 60)
+
+
+def why(row: Mapping[str, Any]) -> str:
+    """Why a caption or a sentence failed, with what was measured and what it was held against."""
+    said = meaning(row["reason"])
+    value, threshold, detail = row["value"], row["threshold"], row.get("detail")
+    if detail:
+        said = f"{said} ({ERROR_CODES.get(detail) or display_safe(detail, 60)})"
+    numbers = REASONS.get(row["reason"], ("", "{value} against {limit}"))[1]
+    if value is None or threshold is None or not numbers:
+        return said
+    measured, limit = _apart(value, threshold)
+    return f"{said}: {numbers.format(value=measured, limit=limit)}"
+
+
+def _apart(value: float, limit: float) -> tuple[str, str]:
+    """Both as short as lets them be told apart."""
+    if value == int(value) and limit == int(limit):
+        return number(value), number(limit)
+    if f"{value:.2f}" != f"{limit:.2f}":
+        return f"{value:.2f}", number(limit)
+    return apart(value, limit)
+
+
+def share_text(part: int, whole: int, what: str) -> str:
+    """`2 of 3 facts kept`; empty where there are none."""
+    return f"{part} of {whole} {what}" if whole else ""
