@@ -27,6 +27,9 @@ class View:
     checkpoint: str = ""
     """Weights file or folder of the corpus's CLIP, where it was measured with one: to search by
     text or picture."""
+    tokenizer: str = ""
+    """Folder of a checkpoint or tokenizer that training samples are shown with; the small one that
+    is shipped is taken if none is named."""
 
     def run(self) -> int:
         from curation.report.viewer.answers import Answers  # the web server, for this command only
@@ -35,10 +38,10 @@ class View:
 
         if not 0 <= self.port < 65_536:
             raise UsageError(f"--port is 0 to 65535, got {self.port}")
-        views = {"a": open_view(self.path, self.checkpoint)}
+        views = {"a": open_view(self.path, self.checkpoint, self.tokenizer)}
         compare = None
         if self.against:
-            views["b"] = open_view(self.against, self.checkpoint)
+            views["b"] = open_view(self.against, self.checkpoint, self.tokenizer)
             compare = _Comparison(views["a"].corpus, views["b"].corpus)
         try:
             serve(

@@ -13,6 +13,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from curation.core.errors import CurationError, UsageError
+from curation.report.viewer.blocks import MOST
+from curation.report.viewer.embedding_map import AXES
 from curation.report.viewer.nearest import MAX_PICTURE
 from curation.report.viewer.query import Filter
 from curation.report.viewer.thumbnails import SIDES, NoPictureError
@@ -47,11 +49,12 @@ class Answers:
             "neighbours": lambda view, q: view.neighbours(_filter(q), _at(q)),
             "sample": lambda view, q: view.sample(_at(q)),
             "caption": lambda view, q: view.caption(_at(q)),
+            "tokens": lambda view, q: view.tokens(_at(q)),
             "histogram": lambda view, q: view.histogram(q.get("measure", "")),
             "recount": lambda view, q: view.recount(q.get("moved", ""), _settings(q)),
             "strip": lambda view, q: view.strip(q.get("moved", ""), _settings(q)),
             "concepts": lambda view, _: view.concepts(),
-            "map": lambda view, _: view.map(),
+            "map": lambda view, q: view.map(q.get("by", AXES)),
             "twins": lambda view, _: view.duplicates.stages(),
             "groups": lambda view, q: view.duplicates.groups(
                 q.get("stage", "")[:200], _whole(q, "offset", 0, 1 << 40), _whole(q, "limit", 8, 24)
@@ -66,6 +69,11 @@ class Answers:
         made.append(Route("/api/picture", self._picture, methods=["POST"]))
         made.append(Route("/api/compare", self._compared, methods=["GET"]))
         return [*made, Route("/image", self._image, methods=["GET"])]
+
+    def close(self) -> None:
+        """Ends what is still under way, so that nobody has to wait for it."""
+        for view in self.views.values():
+            view.close()
 
     def _json(self, answer: Callable[[View, QueryParams], Any]) -> Callable[[Request], Response]:
         def respond(request: Request) -> Response:
@@ -94,7 +102,8 @@ class Answers:
             side = _whole(request.query_params, "side", SIDES[1], SIDES[-1])
             if side not in SIDES:
                 raise UsageError(f"side is one of {', '.join(map(str, SIDES))}")
-            data = self._view(request).jpeg(_at(request.query_params), side)
+            nth = _whole(request.query_params, "nth", 0, MOST)
+            data = self._view(request).jpeg(_at(request.query_params), side, nth)
         except NoPictureError as why:
             return json_response({"error": str(why)}, 404)
         except CurationError as error:

@@ -3,34 +3,40 @@
 import json
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from curation.core.corpus import Layer, index_path, tar_path
+from curation.core.corpus import Layer, StageLedger, index_path, shard_name, tar_path
 from curation.core.errors import CorpusError
 from curation.io.corpus import Corpus
-from curation.io.store import Store
-from curation.io.tables import read_table
-from curation.report.exported import index_of
 from curation.report.funnel import error_meaning, reason_meaning, stage_recipes
 from curation.report.stage_tables import stage_table, stages_of
-from curation.report.tiles import Exported
+from curation.report.viewer.blocks import Block, Medium, Shown, renderer
+from curation.report.viewer.captions import COLUMNS, compared
+from curation.report.viewer.captions import SHOWN as COMPARED
 from curation.report.viewer.fates import HIDDEN, SHOWN
 from curation.report.viewer.parquet import quoted
 from curation.report.viewer.rows import RowReader
+from curation.report.viewer.thumbnails import why_none
 from curation.report.viewer.tiles import Tiles
+from curation.report.viewer.training import Training
 from curation.report.viewer.whatif import Movable, WhatIf
 from curation.report.wording import GLOSSARY, masked
-from schemas.manifest import ExportManifest, LayerRef
+from schemas.manifest import LayerRef
+from schemas.sample import Segment
 
 CAPTION = 2_000
 """Characters of a caption that come with the sample; the rest is asked for."""
 WHOLE = 2_000_000
 """Characters of a caption that are ever sent."""
-_MEMBER = 4 << 20
-"""Bytes of a training sample's JSON that are read."""
+
+_FACT, _NAME = 4_000, 60
+"""Characters of what a source says in one of its columns, and of the column's name."""
+_OWN = 40
+"""Columns of a source that are told."""
+_CHOOSES = "choose_caption"
+"""The stage that says which caption goes on (see docs/recaption.md)."""
 
 
 class Details:
@@ -39,13 +45,14 @@ class Details:
     def __init__(
         self,
         reader: RowReader,
-        export: Exported | None,
+        training: Training,
         tiles: Tiles,
         whatif: WhatIf,
         entries: dict[str, dict[str, int]],
     ) -> None:
         """`entries`: see curation.report.entry_names.vocabulary_entries."""
-        self._reader, self._export, self._tiles = reader, export, tiles
+        self._reader, self._training, self._tiles = reader, training, tiles
+        self._render = renderer(reader.corpus.manifest.family)
         self._rules: dict[str, list[Movable]] = {}
         for rule in whatif.movable.values():
             self._rules.setdefault(rule.limit.column, []).append(rule)
@@ -63,6 +70,8 @@ class Details:
         measured = self._measured(shard, at)
         personal = self._tiles.personal(row["ledger"])
         text = row["text"] or ""
+        training = None if personal else self._training.sample(position)
+        segments = training.pop("segments") if training else []
         return {
             "hidden": False,
             "tile": self._tiles.tile(position, row),
@@ -76,9 +85,11 @@ class Details:
                 {**m, "shown": reader.fates.seen(position) == SHOWN} for m in row["members"] or []
             ],
             "stages": self._stages(row["ledger"]),
-            "measures": self._told(measured),
+            "blocks": self._blocks(position, row, "" if personal else text, measured, segments),
+            "captions": self._captions(shard, at, measured, personal=personal),
+            "measures": self._told(measured, personal=personal),
             "concepts": self._concepts(measured),
-            "training": self._training(shard, at),
+            "training": training,
         }
 
     def caption(self, position: int) -> str:
@@ -93,11 +104,15 @@ class Details:
         return whole["text"] or ""
 
     def _facts(self, shard: int, at: int, *, personal: bool) -> list[tuple[str, str]]:
+        """What the index says of its origin; the source's own columns one by one."""
         columns = "key, license, source_url, domain, source"
         row = self._reader.fetch(index_path(shard), columns, at)
-        told = [(name, str(value)[:4_000]) for name, value in row.items() if value]
-        hide = ("source", "source_url") if personal else ()  # a source repeats its caption
-        return [(name, masked(text) if name in hide else text) for name, text in told]
+        own = _own_columns(row.pop("source"))
+        if personal:  # a source repeats its caption
+            own = [(name, masked(value)) for name, value in own]
+            row["source_url"] = masked(row["source_url"] or "")
+        told = [(name, str(value)[:_FACT]) for name, value in row.items() if value]
+        return [*told, *((name[:_NAME], value[:_FACT]) for name, value in own[:_OWN])]
 
     def _measured(self, shard: int, at: int) -> dict[str, dict[str, Any]]:
         store = self._reader.corpus.store
@@ -110,12 +125,72 @@ class Details:
                 found[ref.operator] = self._reader.fetch(path, selected, at)
         return found
 
-    def _told(self, measured: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    def _blocks(
+        self,
+        position: int,
+        row: dict[str, Any],
+        text: str,
+        measured: dict[str, dict[str, Any]],
+        segments: list[Segment],
+    ) -> list[Block]:
+        """What its family draws of it."""
+        media = [member for member in row["members"] or [] if member["sha256"]]
+        first = (row["width"], row["height"])
+        blocks = self._render(
+            Shown(
+                text=text,
+                media=tuple(
+                    Medium.of(nth, member["ext"], *(first if nth == 0 else ()))
+                    for nth, member in enumerate(media)
+                ),
+                measured={
+                    name: value for held in measured.values() for name, value in held.items()
+                },
+                segments=segments,
+            )
+        )
+        return [{**block, "why_not": self._why_not(block, row, position)} for block in blocks]
+
+    def _why_not(self, block: Block, row: dict[str, Any], position: int) -> str | None:
+        """Why a picture or clip is not shown; only of the first image something is known."""
+        if block["kind"] == "words":
+            return None
+        if self._reader.fates.seen(position) != SHOWN:
+            return "withheld from view"
+        return why_none(row) if block["kind"] == "picture" and block["nth"] == 0 else None
+
+    def _captions(
+        self, shard: int, at: int, measured: dict[str, dict[str, Any]], *, personal: bool
+    ) -> dict[str, Any] | None:
+        """Original and new caption compared; null where there is no new one, or it may not be."""
+        held = {n: v for values in measured.values() for n, v in values.items() if n in COLUMNS}
+        if personal or not held.get("recaption"):
+            return None
+        selected = f"substr(text, 1, {COMPARED}) AS text"
+        whole = self._reader.fetch(index_path(shard), selected, at)["text"]
+        return compared(whole or "", held, self._choice(shard, at))
+
+    def _choice(self, shard: int, at: int) -> dict[str, Any] | None:
+        """Its row of the table of choices; null where no stage chose captions."""
+        corpus = self._reader.corpus
+        for stage in corpus.manifest.stages:
+            if stage.stage == _CHOOSES and not stage.off:
+                folder = StageLedger(stage.stage, stage.fingerprint).folder
+                path = f"{folder}/choices-{shard_name(shard)}.parquet"
+                if corpus.store.exists(path):
+                    selected = "choice, reason, value, threshold, detail, failed, repaired"
+                    return self._reader.fetch(path, selected, at)
+        return None
+
+    def _told(self, measured: dict[str, dict[str, Any]], *, personal: bool) -> list[dict[str, Any]]:
         told = []
         for operator, values in measured.items():
             for name, value in values.items():
-                if name == "concepts" or (name == "error" and value is None):
+                told_elsewhere = name == "concepts" or name in COLUMNS
+                if told_elsewhere or (name == "error" and value is None):
                     continue
+                if personal and not isinstance(value, int | float):
+                    continue  # words that were read or written may repeat the caption
                 rules = [
                     {
                         "name": rule.name,
@@ -176,39 +251,19 @@ class Details:
                     return {r["entry"]: {k: r[k] for k in ("samples", "p", "kept")} for r in rows}
         return {}
 
-    def _training(self, shard: int, at: int) -> dict[str, Any] | None:
-        """The sample as a trainer reads it, where it was exported."""
-        if self._export is None:
-            return None
-        store, manifest = self._export
-        place = _exported_at(store, manifest, shard, at)
-        if place is None:
-            return None
-        tar, member = place
-        with store.open(tar) as file:
-            file.seek(member["offset"])
-            data = file.read(min(member["size"], _MEMBER))
-        try:
-            said = json.loads(data)
-        except (ValueError, RecursionError) as error:
-            raise CorpusError(f"{store.path(tar)}: damaged sample ({error})") from error
-        return {"tar": store.path(tar), "offset": member["offset"], "sample": said}
 
-
-def _exported_at(
-    store: Store, manifest: ExportManifest, shard: int, at: int
-) -> tuple[str, dict[str, Any]] | None:
-    """Tar and JSON member of the exported sample that comes from (shard, row)."""
-    paths = read_table(store, manifest.tables["shards"].path, ["path"])["path"].to_pylist()
-    for tar in paths:
-        table = read_table(store, index_of(tar), ["source_shard", "source_row"])
-        same = pc.and_(pc.equal(table["source_shard"], shard), pc.equal(table["source_row"], at))
-        found = np.flatnonzero(np.asarray(same))
-        if len(found):
-            row = read_table(store, index_of(tar), ["members"]).slice(int(found[0]), 1).to_pylist()
-            members = [m for m in row[0]["members"] if m["ext"] == "json"]
-            return (tar, members[0]) if members else None
-    return None
+def _own_columns(source: str | None) -> list[tuple[str, str]]:
+    """The source's own columns, then the sample's place in it; `source` whole if it is no JSON."""
+    try:
+        said = json.loads(source or "{}")
+    except (ValueError, RecursionError):
+        return [("source", source or "")]
+    if not isinstance(said, dict):
+        return [("source", str(source))]
+    columns = said.pop("columns", {})
+    own = {**columns, **said} if isinstance(columns, dict) else {**said, "columns": columns}
+    plain = ((name, v if isinstance(v, str) else json.dumps(v)) for name, v in own.items())
+    return [(name, value) for name, value in plain if value not in ("", "null")]
 
 
 def _layers(corpus: Corpus) -> list[LayerRef]:

@@ -1,5 +1,7 @@
-"""A map of embeddings: a sample of the corpus on its two principal axes."""
+"""A map of embeddings: a sample of the corpus on two principal axes, or laid out by neighbours."""
 
+import subprocess
+import threading
 from typing import Any
 
 import numpy as np
@@ -8,45 +10,89 @@ import numpy.typing as npt
 from curation.core.corpus import Layer
 from curation.core.draw import order_keys
 from curation.core.embedding import Halves, unit, vectors
+from curation.core.errors import UsageError
 from curation.io.corpus import Corpus
 from curation.io.tables import read_table
 from curation.report.viewer.fates import Bools, Fates, Positions
 from curation.report.viewer.measures import MeasureStore
+from curation.report.viewer.neighbour_map import is_there, neighbour_map
 from curation.report.viewer.query import CLUSTER
 
 COLUMN = "clip_image"
+AXES, NEIGHBOURS = "axes", "neighbours"
+_LEAST = 3
 POINTS = 4_000
 """Samples on the map."""
 _SHARDS = 24
 """Shards that they are taken from at most."""
 
 
-def embedding_map(
-    corpus: Corpus, fates: Fates, store: MeasureStore, listed: Bools
-) -> dict[str, Any] | None:
-    """Positions, coordinates, clusters and groups; null where there are no embeddings.
+class EmbeddingMap:
+    """The map of one corpus; safe to ask from many threads.
 
     The same corpus gives the same map: which samples are on it is drawn by hash, and the signs of
     the axes are fixed.
     """
-    ref = next((r for r in corpus.manifest.layers if COLUMN in r.columns), None)
-    if ref is None or not corpus.shards:
-        return None
-    at, rows = _drawn(corpus, Layer(ref.operator, ref.fingerprint), fates, listed)
-    if len(at) < 3:
-        return None
-    points, explained = _principal(unit(rows))
-    clusters = store.number(CLUSTER).values[at] if CLUSTER in store.columns else None
-    return {
-        "at": at.tolist(),
-        "x": np.round(points[:, 0], 5).tolist(),
-        "y": np.round(points[:, 1], 5).tolist(),
-        "explained": explained,
-        "group": fates.codes[at].tolist(),
-        "cluster": None
-        if clusters is None
-        else [None if np.isnan(c) else int(c) for c in clusters.tolist()],
-    }
+
+    def __init__(self, corpus: Corpus, fates: Fates, store: MeasureStore, listed: Bools) -> None:
+        """`listed`: positions that may be on it."""
+        self._corpus, self._fates, self._store, self._listed = corpus, fates, store, listed
+        self._process: subprocess.Popen[bytes] | None = None
+        self._laid: dict[str, dict[str, Any]] = {}
+        self._axes, self._neighbours = threading.Lock(), threading.Lock()
+
+    def told(self, by: str) -> dict[str, Any]:
+        """Positions, coordinates, clusters and groups, laid out `by` AXES or NEIGHBOURS.
+
+        Raises UsageError where there are no embeddings, or no UMAP for NEIGHBOURS.
+        """
+        if by not in (AXES, NEIGHBOURS):
+            raise UsageError(f"a map is laid out by {AXES} or {NEIGHBOURS}, got {by[:40]!r}")
+        with self._axes:
+            if AXES not in self._laid:
+                self._lay_out()
+        if by == AXES:
+            return self._laid[AXES]
+        if not is_there():
+            raise UsageError("a map by neighbours needs UMAP (pip install 'curation[map]')")
+        with self._neighbours:
+            if NEIGHBOURS not in self._laid:
+                points = neighbour_map(self._rows, self._started)
+                self._laid[NEIGHBOURS] = {**self._laid[AXES], **_places(points), "explained": None}
+        return self._laid[NEIGHBOURS]
+
+    def close(self) -> None:
+        """Ends a layout that is under way: whoever waits for it is told that it failed."""
+        if self._process is not None:
+            self._process.kill()
+
+    def _started(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+
+    def _lay_out(self) -> None:
+        ref = next((r for r in self._corpus.manifest.layers if COLUMN in r.columns), None)
+        if ref is None:
+            raise UsageError("no embeddings were measured here")
+        layer = Layer(ref.operator, ref.fingerprint)
+        at, rows = _drawn(self._corpus, layer, self._fates, self._listed)
+        if len(at) < _LEAST:
+            raise UsageError(f"a map needs embeddings of {_LEAST} samples, there are {len(at)}")
+        self._rows = unit(rows).astype(np.float32)
+        points, explained = _principal(unit(rows))
+        there = CLUSTER in self._store.columns
+        clusters = self._store.number(CLUSTER).values[at].tolist() if there else None
+        self._laid[AXES] = {
+            "at": at.tolist(),
+            **_places(points),
+            "explained": explained,
+            "group": self._fates.codes[at].tolist(),
+            "cluster": clusters and [None if np.isnan(c) else int(c) for c in clusters],
+        }
+
+
+def _places(points: npt.NDArray[Any]) -> dict[str, list[float]]:
+    across, up = np.round(points.astype(np.float64), 5).T
+    return {"x": across.tolist(), "y": up.tolist()}
 
 
 def _drawn(corpus: Corpus, layer: Layer, fates: Fates, listed: Bools) -> tuple[Positions, Halves]:

@@ -73,6 +73,14 @@ class Fates:
         found: Positions = self.starts[nth] + np.asarray(rows, np.int64)
         return found
 
+    def places(self, shards: Any, rows: Any) -> tuple[Positions, Bools]:
+        """Of many samples by what another file says, and which of them are there at all."""
+        shards, rows = np.asarray(shards, np.int64), np.asarray(rows, np.int64)
+        nth = np.minimum(np.searchsorted(self.shards, shards), len(self.shards) - 1)
+        found = self.starts[nth] + rows
+        there = (self.shards[nth] == shards) & (rows >= 0) & (found < self.starts[nth + 1])
+        return found, there
+
     def group(self, position: int) -> Group:
         return self.groups[int(self.codes[position])]
 
@@ -152,7 +160,6 @@ def _exported(made: Fates, store: Store, shards: pa.Table) -> Bools:
     held = np.zeros(made.size, bool)
     for path in shards["path"].to_pylist():
         table = read_table(store, index_of(path), ["source_shard", "source_row"])
-        pairs = zip(*(column.to_pylist() for column in table.columns), strict=True)
-        found = (made.position(shard, row) for shard, row in pairs)
-        held[[at for at in found if at is not None]] = True
+        at, there = made.places(*table.columns)
+        held[at[there]] = True
     return held

@@ -160,7 +160,19 @@ def serve(answers: Answers, host: str, port: int, say: Callable[[str], None]) ->
         config = uvicorn.Config(
             app, log_level="warning", access_log=False, server_header=False, lifespan="off"
         )
-        uvicorn.Server(config).run(sockets=[listening])
+        _Server(config, answers.close).run(sockets=[listening])
+
+
+class _Server(uvicorn.Server):
+    """Ends long work when it is told to stop: it would wait for the answer otherwise."""
+
+    def __init__(self, config: uvicorn.Config, close: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._close = close
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._close()
+        await super().shutdown(sockets)
 
 
 def _bound(host: str, port: int) -> socket.socket:

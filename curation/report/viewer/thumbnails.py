@@ -8,6 +8,7 @@ from curation.io.image_decode import DecodeError, thumbnail
 from curation.io.image_header import ImageError
 from curation.io.media import read_member
 from curation.report.pictures import MAX_MEMBER_BYTES
+from curation.report.viewer.blocks import Medium
 from curation.report.viewer.fates import SHOWN
 from curation.report.viewer.kept import Kept
 from curation.report.viewer.rows import RowReader
@@ -27,25 +28,28 @@ class NoPictureError(Exception):
 
 
 class Thumbnails:
-    """JPEGs of first images by position; one is decoded at a time, so that memory is bounded."""
+    """JPEGs of images by position and number; one is decoded at a time, so memory is bounded."""
 
     def __init__(self, reader: RowReader) -> None:
         self._reader = reader
-        self._made: Kept[tuple[int, int], bytes] = Kept(_BYTES, len)
+        self._made: Kept[tuple[int, int, int], bytes] = Kept(_BYTES, len)
         self._decoding = Lock()
 
-    def jpeg(self, position: int, side: int) -> bytes:
-        """Raises NoPictureError."""
-        return self._made.get((position, side), lambda: self._make(position, side))
+    def jpeg(self, position: int, side: int, nth: int = 0) -> bytes:
+        """The sample's `nth` medium. Raises NoPictureError."""
+        return self._made.get((position, side, nth), lambda: self._make(position, side, nth))
 
-    def _make(self, position: int, side: int) -> bytes:
+    def _make(self, position: int, side: int, nth: int) -> bytes:
         fates, corpus = self._reader.fates, self._reader.corpus
         if fates.seen(position) != SHOWN:
             raise NoPictureError("withheld")
         (row,) = self._reader.rows([position])
         if (why := why_none(row)) is not None:
             raise NoPictureError(why)
-        (member, *_) = [member for member in row["members"] if member["sha256"]]
+        media = [member for member in row["members"] if member["sha256"]]
+        if nth >= len(media):
+            raise NoPictureError("no such image")
+        member = media[nth]
         if not 0 < member["size"] <= MAX_MEMBER_BYTES:
             raise NoPictureError("too large to show")
         data = read_member(corpus.store, row["shard"], member)
@@ -71,6 +75,7 @@ def why_none(row: dict[str, object]) -> str | None:
         return "not opened again"
     if ledger["error"] in _BROKEN:
         return str(ledger["error"]).replace("_", " ")
-    if not isinstance(members, list) or not any(member["sha256"] for member in members):
+    media = [m for m in members if m["sha256"]] if isinstance(members, list) else []
+    if not media:
         return "no image"
-    return None
+    return "a video" if Medium.of(0, media[0]["ext"]).is_video else None

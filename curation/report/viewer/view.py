@@ -1,7 +1,6 @@
 """One corpus as the viewer holds it: its arrays, its searches, and what each page asks for."""
 
 import hashlib
-import threading
 from dataclasses import asdict
 from functools import cached_property
 from itertools import islice
@@ -21,14 +20,17 @@ from curation.report.verify import is_stale
 from curation.report.viewer.concepts import balanced
 from curation.report.viewer.detail import Details
 from curation.report.viewer.duplicates import Duplicates
-from curation.report.viewer.embedding_map import embedding_map
-from curation.report.viewer.fates import Fates, fates_of
+from curation.report.viewer.embedding_map import EmbeddingMap
+from curation.report.viewer.fates import HIDDEN, Fates, fates_of
 from curation.report.viewer.measures import MeasureStore
 from curation.report.viewer.nearest import Nearest
+from curation.report.viewer.neighbour_map import is_there
 from curation.report.viewer.query import CLUSTER, LANGUAGE, Filter, Search
 from curation.report.viewer.rows import RowReader
 from curation.report.viewer.thumbnails import Thumbnails
 from curation.report.viewer.tiles import Tiles
+from curation.report.viewer.tokens import TokenView
+from curation.report.viewer.training import Training
 from curation.report.viewer.whatif import Movable, Settings, WhatIf, rules_of
 from curation.report.wording import GLOSSARY, rule_text
 from schemas import DROPPED, QUARANTINED
@@ -45,11 +47,17 @@ class View:
     """Answers the pages; everything costly is made once, when it is first asked for."""
 
     def __init__(
-        self, name: str, corpus: Corpus, export: Exported | None, checkpoint: str = ""
+        self,
+        name: str,
+        corpus: Corpus,
+        export: Exported | None,
+        checkpoint: str = "",
+        tokenizer: str = "",
     ) -> None:
         """`name` is what the user called it; `export`, where there is one, made from the corpus.
 
-        `checkpoint` is the weights file of the corpus's CLIP, where it came from one.
+        `checkpoint` is the weights file of the corpus's CLIP, where it came from one; `tokenizer`
+        the folder of the tokenizer that training samples are shown with.
         """
         self.name, self.corpus, self.export = name, corpus, export
         manifest = corpus.manifest
@@ -64,10 +72,11 @@ class View:
         self.reader = RowReader(corpus, self.fates)
         self.tiles = Tiles(corpus, self.reader, entry_names(entries))
         self.thumbnails = Thumbnails(self.reader)
-        self.details = Details(self.reader, export, self.tiles, self.whatif, entries)
+        self.training = Training(export, self.fates, TokenView(tokenizer))
+        self.details = Details(self.reader, self.training, self.tiles, self.whatif, entries)
         self.duplicates = Duplicates(corpus, self.fates, self.tiles)
         self.sha256 = hashlib.sha256(corpus.store.read(MANIFEST)).hexdigest()
-        self._once = threading.Lock()
+        self._map = EmbeddingMap(corpus, self.fates, self.store, self.search.listed)
 
     def overview(self) -> dict[str, Any]:
         """The first page: the funnel, warnings, and what there is to filter by."""
@@ -114,6 +123,7 @@ class View:
             "cluster": CLUSTER in self.store.columns,
             "concepts": "concepts" in provided,
             "map": "clip_image" in provided,
+            "neighbours": is_there(),
             "balance": bool(self._balanced),
             "clip_fails": clip_fails(manifest.recipe, manifest.stages, manifest.calibration),
         }
@@ -191,6 +201,13 @@ class View:
         self._check(position)
         return {"text": self.details.caption(position)}
 
+    def tokens(self, position: int) -> dict[str, Any]:
+        """Its training sample in tokens. Raises UsageError where it was not exported."""
+        self._check(position)
+        if self.fates.seen(position) == HIDDEN:
+            raise UsageError("this sample is not shown")
+        return self.training.tokens(position)
+
     def _check(self, position: int) -> None:
         if not 0 <= position < self.fates.size:
             raise UsageError(f"no sample {position:,}: the corpus has {self.fates.size:,}")
@@ -241,30 +258,26 @@ class View:
     def _balanced(self) -> list[dict[str, Any]]:
         return balanced(self.corpus, self._entries)
 
-    def map(self) -> dict[str, Any]:
-        """A sample of embeddings on two axes."""
-        with self._once:
-            made = self._map
-        if made is None:
-            raise UsageError("no embeddings were measured here, or fewer than three")
-        return made
+    def map(self, by: str) -> dict[str, Any]:
+        """A sample of embeddings in two dimensions."""
+        return self._map.told(by)
 
-    @cached_property
-    def _map(self) -> dict[str, Any] | None:
-        return embedding_map(self.corpus, self.fates, self.store, self.search.listed)
+    def close(self) -> None:
+        """Ends what is still under way."""
+        self._map.close()
 
     def of_uids(self, uids: list[str]) -> dict[str, Any]:
         """Tiles of samples that are named by uid."""
         places = self.search.of_uids(uids)
         return {"total": len(places), "tiles": self.tiles.tiles(places)}
 
-    def jpeg(self, position: int, side: int) -> bytes:
-        """Raises NoPictureError where there is nothing to show."""
+    def jpeg(self, position: int, side: int, nth: int = 0) -> bytes:
+        """The sample's `nth` image. Raises NoPictureError where there is nothing to show."""
         self._check(position)
-        return self.thumbnails.jpeg(position, side)
+        return self.thumbnails.jpeg(position, side, nth)
 
 
-def open_view(path: str, checkpoint: str = "") -> View:
+def open_view(path: str, checkpoint: str = "", tokenizer: str = "") -> View:
     """A run directory or a corpus, read for the viewer. Raises CurationError."""
     opened = open_any(path)
     corpus, export = opened.corpus, opened.export
@@ -276,7 +289,7 @@ def open_view(path: str, checkpoint: str = "") -> View:
         raise CorpusError(f"{path}: an empty corpus, there is nothing to see")
     if export is not None and is_stale(corpus.manifest, export[1]) and not _lists(export):
         export = None
-    return View(path, corpus, export, checkpoint)
+    return View(path, corpus, export, checkpoint, tokenizer)
 
 
 def _lists(export: Exported) -> bool:

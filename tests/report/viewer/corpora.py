@@ -9,10 +9,16 @@ from typing import Any
 from curation.report.viewer.answers import Answers
 from curation.report.viewer.server import App, application
 from curation.report.viewer.view import View, open_view
+from tests.io.chat_server import ChatServer
 from tests.pipeline.corpora import curate, picture, write_pairs
 
 SCRIPT = "<script>window.hacked = 1</script><img src=x onerror='window.hacked = 2'> a red barn"
 MIRRORED = "a cat \u202egnp.exe\u202c and \u2066a dog by the sea"
+TOLD = (
+    "Here is the caption. A painting of a boat in Lisbon. "
+    "<img src=x onerror='window.hacked = 3'> by the sea \u202egnp.exe"
+)
+"""What the server of `recaptioned_corpus` says of every picture."""
 LONG = "a very long story of a lantern, " * 32_000
 """A megabyte."""
 
@@ -31,13 +37,20 @@ def hostile_source(folder: Path) -> Path:
     return folder
 
 
-def hostile_corpus(folder: Path) -> Path:
+def hostile_corpus(folder: Path, *settings: str) -> Path:
     """A run over `hostile_source`, whose long caption and HTML it keeps; five samples a shard."""
     source = hostile_source(folder / "source")
-    kept = ("heuristics.long_caption=2e6", "heuristics.html_tag=9", "heuristics.html=9",
+    kept = (*settings, "heuristics.long_caption=2e6", "heuristics.html_tag=9", "heuristics.html=9",
             "heuristics.repetition=1", "heuristics.symbols=1")  # fmt: skip
     curate(source, folder / "out", *kept, shard_samples=5)
     return folder / "out"
+
+
+def recaptioned_corpus(folder: Path) -> Path:
+    """`hostile_corpus` with a new caption, TOLD, for every sample."""
+    with ChatServer(say=lambda _: TOLD) as server:
+        named = ("recaption.model=tiny", f"recaption.servers={server.url}", "recaption.floor=")
+        return hostile_corpus(folder, *named)
 
 
 def viewer(*views: View, token: str = "", hosts: frozenset[str] = frozenset({"localhost"})) -> App:

@@ -6,16 +6,19 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
 
-from tests.report.viewer.corpora import LONG, hostile_corpus
+from tests.report.viewer.corpora import LONG, TOLD, recaptioned_corpus
+from tests.report.viewer.families import family_run
 
+PAGES = ("funnel", "gallery", "whatif", "concepts", "duplicates", "compare", "sample?at=4",
+         "sample?at=2")  # fmt: skip
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 pytestmark = [
@@ -26,14 +29,13 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def out(tmp_path_factory) -> Path:
-    return hostile_corpus(tmp_path_factory.mktemp("browser"))
+    return recaptioned_corpus(tmp_path_factory.mktemp("browser"))
 
 
-@pytest.fixture(scope="module")
-def address(out) -> Iterator[str]:
+@contextmanager
+def serving(*arguments: str) -> Iterator[str]:
     """Where `curate view` says that it serves."""
-    command = [sys.executable, "-m", "curation", "view", str(out), "--port", "0",
-               "--against", str(out)]  # fmt: skip
+    command = [sys.executable, "-m", "curation", "view", *arguments, "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
         found = re.search(r"http://127\.0\.0\.1:\d+/", server.stdout.readline())
@@ -43,7 +45,21 @@ def address(out) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
+def address(out) -> Iterator[str]:
+    with serving(str(out), "--against", str(out)) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def grounded(tmp_path_factory) -> Iterator[str]:
+    """A viewer of samples with boxes."""
+    with serving(str(family_run(tmp_path_factory.mktemp("grounded"), "grounding"))) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def browser(out) -> Iterator[Any]:
+    """Started after `out` is made: recaptioning wants an event loop of its own."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as play:
@@ -52,11 +68,11 @@ def browser() -> Iterator[Any]:
         made.close()
 
 
-@pytest.fixture
-def page(browser, address) -> Iterator[Any]:
+@contextmanager
+def opened(browser: Any, address: str, width: int = 1360) -> Iterator[Any]:
     """A page at the funnel; a script's error or a breach of the policy fails the test."""
     context = browser.new_context(
-        viewport={"width": 1360, "height": 900}, base_url=address, accept_downloads=True
+        viewport={"width": width, "height": 900}, base_url=address, accept_downloads=True
     )
     made = context.new_page()
     wrong: list[str] = []
@@ -72,10 +88,17 @@ def page(browser, address) -> Iterator[Any]:
     assert wrong == []
 
 
+@pytest.fixture
+def page(browser, address) -> Iterator[Any]:
+    with opened(browser, address) as made:
+        yield made
+
+
 def shot(page: Any, name: str) -> None:
-    """Kept where SCREENSHOTS says, to be looked at."""
-    if folder := os.environ.get("SCREENSHOTS"):
-        page.screenshot(path=Path(folder) / f"{name}.png")
+    """Kept in the folder that CURATION_SCREENSHOTS names, to be looked at; nowhere by default."""
+    if folder := os.environ.get("CURATION_SCREENSHOTS"):
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
 
 
 def texts(page: Any, selector: str) -> list[str]:
@@ -85,8 +108,11 @@ def texts(page: Any, selector: str) -> list[str]:
 
 def open_page(page: Any, name: str) -> None:
     """Opens a page of the viewer; nothing that is not there may be told by its name."""
+    from playwright.sync_api import expect
+
     page.goto(f"/#/{name}")
     page.wait_for_load_state("networkidle")
+    expect(page.locator("main .loading")).to_have_count(0)
     told = page.locator("main").inner_text().split()
     assert not {"null", "undefined", "NaN", "[object"} & set(told)
 
@@ -204,8 +230,76 @@ def test_arrows_walk_the_gallery(page):
         page.evaluate("Math.floor((document.querySelector('.grid').clientWidth + 16) / 224)")
     )
     assert page.evaluate("document.activeElement.dataset.at") == str(columns)
-    page.keyboard.press("Shift+K")
+    page.keyboard.press("j")
+    page.keyboard.press("Shift+J")
+    assert page.evaluate("document.activeElement.dataset.at") == str(columns)
+    page.keyboard.press("k")
     page.wait_for_selector(f"a.tile[data-at='{columns}'][data-opinion='keep']")
+    page.keyboard.press("d")
+    page.wait_for_selector(f"a.tile[data-at='{columns}'][data-opinion='drop']")
+
+
+def test_an_opinion_in_the_gallery_is_about_a_sample_that_was_chosen(page):
+    open_page(page, "gallery")
+    page.wait_for_selector("a.tile[data-at='0']")
+    page.keyboard.press("k")
+    page.wait_for_selector(".cell.focus a.tile[data-at='0']")
+    assert page.locator("a.tile[data-opinion='keep']").count() == 0
+    page.keyboard.press("k")
+    page.wait_for_selector("a.tile[data-at='0'][data-opinion='keep']")
+
+
+def test_a_training_sample_is_shown_in_tokens_and_what_is_learnt_of_it(page):
+    open_page(page, "sample?at=1")
+    page.wait_for_selector(".part.learnt .token.learnt")
+    learnt = "".join(page.locator(".part.learnt .tokens").all_text_contents())
+    assert learnt.startswith("<script>window.hacked")
+    assert learnt.endswith("<|endoftext|>")
+    assert page.locator(".part:not(.learnt) .tokens").nth(1).text_content().startswith("<|begin_of")
+    count = int(page.locator(".counts b").nth(1).inner_text().replace(",", ""))
+    assert count == page.locator(".token.learnt").count() - 1  # one explains the colour
+    assert page.evaluate("window.hacked") is None
+    shot(page, "sample-kept")
+
+
+def test_a_new_caption_stands_beside_the_original_with_what_differs(page):
+    open_page(page, "sample?at=2")
+    page.wait_for_selector(".captions .side-new")
+    new = page.locator(".side-new .text")
+    assert new.text_content() == TOLD.replace("\u202e", "")  # no answer keeps one
+    assert "Lisbon" in texts(page, ".side-new .fact.no")
+    assert "by the sea" not in "".join(page.locator(".side-new ins").all_text_contents())
+    assert "talk" in page.locator(".sentences").inner_text()
+    assert page.evaluate("window.hacked") is None
+    assert page.locator("main img[src='x']").count() == 0
+    shot(page, "sample-recaptioned")
+
+
+def test_boxes_lie_over_the_picture_and_their_phrases_point_at_them(browser, grounded):
+    with opened(browser, grounded) as page:
+        open_page(page, "sample?at=2")
+        page.wait_for_selector(".over rect")
+        said = page.request.get("/api/sample?at=2").json()
+        boxes = said["blocks"][0]["boxes"]
+        image = page.locator(".frame img").bounding_box()
+        for box in boxes:
+            x1, y1, x2, y2 = (side / 999 for side in box["box"])
+            drawn = page.locator(f"g[data-box='{box['n']}'] .line").bounding_box()
+            assert drawn["x"] == pytest.approx(image["x"] + x1 * image["width"], abs=2)
+            assert drawn["y"] == pytest.approx(image["y"] + y1 * image["height"], abs=2)
+            assert drawn["width"] == pytest.approx((x2 - x1) * image["width"], abs=3)
+            assert drawn["height"] == pytest.approx((y2 - y1) * image["height"], abs=3)
+        page.locator(".boxchip").first.hover()
+        assert page.locator("g.lit").get_attribute("data-box") == "1"
+        shot(page, "sample-grounding")
+
+
+def test_no_page_is_wider_than_a_telephone(browser, address):
+    with opened(browser, address, width=360) as page:
+        for name in (*PAGES, "gallery?text=sea&range=min_side:1:9999"):
+            open_page(page, name)
+            page.wait_for_timeout(200)
+            assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, name
 
 
 def test_every_other_page_shows_what_it_is_for(page):
@@ -229,8 +323,7 @@ def test_no_page_has_a_serious_accessibility_fault(page, theme):
     from axe_playwright_python.sync_playwright import Axe
 
     page.emulate_media(color_scheme=theme)
-    names = ("funnel", "gallery", "whatif", "concepts", "duplicates", "compare", "sample?at=4")
-    for name in names:
+    for name in PAGES:
         open_page(page, name)
         page.wait_for_timeout(300)
         found = Axe().run(page).response["violations"]
@@ -247,10 +340,3 @@ def test_dark_is_a_choice_that_stays(page):
     page.reload()
     page.wait_for_selector("h1")
     assert page.evaluate("document.documentElement.dataset.theme") == "dark"
-
-
-def test_the_whole_page_is_ready_at_once(page):
-    begun = time.monotonic()
-    open_page(page, "gallery?status=kept")
-    page.wait_for_selector("a.tile img")
-    assert time.monotonic() - begun < 5

@@ -7,26 +7,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from curation.cli.main import main
 from curation.core.embedding import vectors
 from curation.core.errors import UsageError
 from curation.io.corpus import open_corpus
 from curation.io.tables import read_table
 from curation.report.viewer.nearest import Nearest
 from curation.report.viewer.query import Filter
-from tests.pipeline.corpora import picture, write_pairs
+from tests.pipeline.corpora import picture
 from tests.report.viewer.corpora import asked, get, view_of, viewer
 
 
 @pytest.fixture(scope="module")
-def out(tmp_path_factory) -> Path:
-    """20 pairs measured with the CLIP that ships, 7 a shard; 5 too small to be scored."""
-    folder = tmp_path_factory.mktemp("nearest")
-    source = write_pairs(folder / "source", 20)
-    picture(5, (60, 50)).save(source / "images" / "5.jpg")
-    run = ["run", "image-text", "--input", str(source), "--out", str(folder / "out")]
-    assert main([*run, "--workers", "0", "--shard-samples", "7"]) == 0
-    return folder / "out"
+def out(clip_run) -> Path:
+    return clip_run
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ import pytest
 from curation.cli.main import main
 from curation.core.errors import UsageError
 from curation.report.viewer.server import serve
+from tests.io.chat_server import ChatServer
 from tests.pipeline.corpora import caption, curate, write_pairs
 from tests.report.viewer.corpora import (
     LONG,
@@ -129,7 +130,11 @@ def test_a_sample_is_told_whole(app):
     fates = {stage["stage"]: stage["fate"] for stage in said["stages"]}
     assert (fates["heuristics"], fates["near_dedup"]) == ("fell", "not reached")
     kept = asked(app, "sample?at=6")
-    assert kept["training"]["sample"]["family"] == "image-text"
+    assert json.loads(kept["training"]["json"])["family"] == "image-text"
+    assert kept["blocks"] == [
+        {"kind": "picture", "nth": 0, "width": 520, "height": 480, "boxes": [], "why_not": None}
+    ]
+    assert ("table", "pairs.jsonl") in map(tuple, kept["facts"])
     assert [tile["at"] for tile in kept["twins"]["members"]] == [5]
 
 
@@ -171,6 +176,8 @@ def test_what_a_list_names_is_nowhere(tmp_path):
     assert get(app, "/image?at=9")[0] == 404
     # What fell before the list was looked at is listed without its picture.
     assert get(app, "/image?at=4")[0] == 404
+    (block,) = asked(app, "sample?at=4")["blocks"]
+    assert block["why_not"] == "withheld from view"
     assert get(app, "/image?at=10")[0] == 200
 
 
@@ -180,9 +187,13 @@ def test_personal_data_is_unreadable_wherever_it_stands(tmp_path):
     lines[2]["text"] = "Write to the painter at ann.lee@example.com or 020 7946 0958"
     lines[2]["alt"] = lines[2]["text"]
     (source / "pairs.jsonl").write_text("\n".join(map(json.dumps, lines)))
-    curate(source, tmp_path / "out")
+    with ChatServer(say=lambda _: lines[2]["text"]) as server:  # a model repeats what it read
+        named = ("recaption.model=tiny", f"recaption.servers={server.url}", "recaption.floor=")
+        curate(source, tmp_path / "out", *named)
     app = viewer(view_of(tmp_path / "out"))
+    assert asked(app, "sample?at=1")["captions"] is not None
     said = asked(app, "sample?at=2")
+    assert said["captions"] is None
     assert said["tile"]["cause"] == "email"
     assert said["text"] == "Write to the painter at •••@••• or ••• •••• ••••"
     answers = [get(app, f"/api/{path}")[2].decode() for path in (

@@ -26,7 +26,7 @@ export function query(params) {
   return made.toString();
 }
 
-export const image = (of, at, side) => `/image?${query({ of, at, side })}`;
+export const image = (of, at, side, nth) => `/image?${query({ of, at, side, nth })}`;
 
 export const link = (page, params = {}) => {
   const tail = query(params);

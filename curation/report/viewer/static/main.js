@@ -103,9 +103,8 @@ function theme() {
 }
 
 const KEYS = [
-  ["/", "search captions"], ["← → ↑ ↓", "move"], ["j, k", "next, previous in the gallery"],
-  ["Enter", "open the sample"], ["Esc", "back to the gallery"], ["j, ←, →", "next, previous sample"],
-  ["k", "on a sample: keep"], ["d", "drop"], ["Shift K", "in the gallery: keep"], ["?", "these keys"],
+  ["/", "search captions"], ["← → ↑ ↓", "move"], ["j, Shift J", "next, previous"],
+  ["k", "keep"], ["d", "drop"], ["Enter", "open the sample"], ["Esc", "back to the gallery"], ["?", "these keys"],
 ];
 
 function help() {
@@ -131,7 +130,7 @@ function key(event) {
 
 // A key that is pressed while a page comes is for that page, never for the one before.
 const early = [];
-const AWAITED = new Set(["j", "k", "K", "d", "ArrowLeft", "ArrowRight"]);
+const AWAITED = new Set(["j", "J", "k", "d", "ArrowLeft", "ArrowRight"]);
 
 function press(event) {
   if (!page) return AWAITED.has(event.key) && early.push({ key: event.key, shiftKey: event.shiftKey }) > 0;
@@ -164,7 +163,8 @@ async function start() {
   addEventListener("hashchange", show);
   addEventListener("keydown", key);
   addEventListener("unhandledrejection", (event) => {
-    if (event.reason?.name !== "AbortError") toast(event.reason?.message ?? "something went wrong");
+    if (event.reason?.name === "AbortError") event.preventDefault(); // its page was left
+    else toast(event.reason?.message ?? "something went wrong");
   });
   show();
 }

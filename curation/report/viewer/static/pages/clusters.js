@@ -1,7 +1,7 @@
-// A map of embeddings on their two principal axes.
+// A map of embeddings: on their two principal axes, or laid out by neighbours.
 
 import { ask, link } from "../api.js";
-import { h, number, percent, put, strange, words } from "../dom.js";
+import { h, number, percent, put, strange, toast, words } from "../dom.js";
 import { picture } from "../tile.js";
 
 const WIDE = 920, TALL = 620, EDGE = 24;
@@ -14,14 +14,36 @@ export async function render(place, params, context) {
   const of = context.of === "a" ? undefined : context.of;
   const by = h("select", { "aria-label": "colour", onchange: () => { map.by = by.value; map.paint(); } },
     h("option", { value: "fate" }, "coloured by decision"), said.cluster ? h("option", { value: "cluster" }, "coloured by cluster") : null);
-  place.append(
-    h("p", { class: "soft lead" }, `${number(said.at.length)} samples by what their images show: their embeddings on two axes, which tell ${percent(said.explained[0] + said.explained[1], 1)} of how they differ. Points far apart differ, near ones often look alike.`),
+  const lead = h("p", { class: "soft lead" });
+  const tell = (laid) => put(lead, `${number(said.at.length)} samples by what their images show: `, laid.explained
+    ? `their embeddings on two axes, which tell ${percent(laid.explained[0] + laid.explained[1], 1)} of how they differ. Points far apart differ, near ones often look alike.`
+    : "their embeddings laid out by neighbours (UMAP). Points that lie together look alike; how far apart groups lie means little.");
+  const layout = laying(said, context, (laid) => { map.place(laid); tell(laid); });
+  tell(said);
+  place.append(lead,
     h("div", { class: "mapbox" },
-      h("div", {}, h("div", { class: "charthead" }, by, map.legend), map.element),
+      h("div", {}, h("div", { class: "charthead" }, by, layout, map.legend), map.element),
       h("aside", {}, map.card, choices.clusters.length ? [h("h2", {}, "The largest clusters"), h("ol", { class: "clusterlist" }, choices.clusters.slice(0, 24).map((c) =>
         h("li", {}, h("a", { href: link("gallery", { of, cluster: c.value }), onmouseenter: () => map.light(c.value), onmouseleave: () => map.light(null), onfocus: () => map.light(c.value), onblur: () => map.light(null) }, `cluster ${c.value}`), h("span", { class: "soft" }, number(c.samples)))))] : null)));
   map.paint();
   return map;
+}
+
+/** The axes are there at once, neighbours take a while: they come when they are asked for. */
+function laying(axes, context, show) {
+  if (!context.overview.has.neighbours) return null;
+  const choice = h("select", { "aria-label": "layout", onchange: async () => {
+    if (choice.value === "axes") { show(axes); return; }
+    toast("Laying it out by neighbours, which takes a while the first time…");
+    try {
+      const laid = await ask("map", { of: context.of, by: "neighbours" });
+      if (choice.value === "neighbours") show(laid);
+    } catch (error) {
+      choice.value = "axes";
+      toast(error.message);
+    }
+  } }, h("option", { value: "axes" }, "on principal axes"), h("option", { value: "neighbours" }, "by neighbours (UMAP)"));
+  return choice;
 }
 
 class EmbeddingMap {
@@ -34,14 +56,20 @@ class EmbeddingMap {
       onmousemove: (event) => this.hover(event), onclick: () => this.open(), onmouseleave: () => { this.over = null; this.paint(); } });
     this.legend = h("span", { class: "legend soft small" });
     this.card = h("div", { class: "mapcard" }, h("p", { class: "soft" }, "Point at a sample to see it, click to open it."));
+    this.lay(said);
+    this.dark = matchMedia("(prefers-color-scheme: dark)");
+  }
+
+  lay(laid) {
     const scale = (values, size) => {
       const low = Math.min(...values), high = Math.max(...values);
       return values.map((v) => EDGE + ((v - low) / (high - low || 1)) * (size - 2 * EDGE));
     };
-    this.x = scale(said.x, WIDE);
-    this.y = scale(said.y.map((v) => -v), TALL);
-    this.dark = matchMedia("(prefers-color-scheme: dark)");
+    this.x = scale(laid.x, WIDE);
+    this.y = scale(laid.y.map((v) => -v), TALL);
   }
+
+  place(laid) { this.over = null; this.lay(laid); this.paint(); }
 
   colour(n, style) {
     if (this.by === "cluster") {

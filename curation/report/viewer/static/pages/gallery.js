@@ -39,16 +39,16 @@ export async function render(place, params, context) {
   return { close: () => { grid.close(); stop(); }, key: (event) => key(event, grid, context) };
 }
 
-const STEPS = { ArrowRight: 1, ArrowLeft: -1, j: 1, k: -1 };
+const STEPS = { ArrowRight: 1, ArrowLeft: -1, j: 1, J: -1 };
+const LABELS = { k: "keep", d: "drop" };
 
 function key(event, grid, context) {
   const step = event.key in STEPS ? STEPS[event.key]
     : event.key === "ArrowDown" ? grid.columns : event.key === "ArrowUp" ? -grid.columns : 0;
   if (step) { grid.move(step); return true; }
-  if (event.key === "K" || event.key === "d") {
-    grid.moved ||= true;
-    grid.current().then((tile) => tile && context.opinions(context.of).set(tile, event.key === "d" ? "drop" : "keep"));
-    grid.draw();
+  if (event.key in LABELS) {
+    if (grid.moved) grid.current().then((tile) => tile && context.opinions(context.of).set(tile, LABELS[event.key]));
+    else grid.move(0); // nothing is chosen yet: the first press only shows which one it is about
     return true;
   }
   return false;

@@ -1,9 +1,12 @@
 // Everything known about one sample.
 
-import { ask, filterOf, image, link } from "../api.js";
+import { ask, filterOf, link } from "../api.js";
+import { drawn } from "../blocks.js";
+import { compared } from "../captions.js";
 import { append, bytes, copy, h, number, put, strange, words } from "../dom.js";
 import { onOpinion } from "../opinions.js";
 import { fate, size, tileLink } from "../tile.js";
+import { training } from "../training.js";
 
 export async function render(place, params, context) {
   const at = params.get("at") ?? "";
@@ -25,20 +28,24 @@ export async function render(place, params, context) {
     h("h1", { class: "unseen" }, `Sample ${tile.uid}`),
     stepper(beside, filter, to, context),
     h("div", { class: "two" },
-      h("div", { class: "left" }, picture(context.of, tile), mine.element, bytesPanel(said), conceptPanel(said, context)),
+      h("div", { class: "left" }, drawn(context.of, tile, said.blocks), mine.element),
       h("div", { class: "right" },
         h("div", { class: "panel caption" },
           h("p", { class: "line" }, fate(tile), tile.stage ? h("span", { class: "soft" }, `at ${words(tile.stage)}`) : null, h("span", { class: "verdict" }, strange(tile.verdict))),
           caption(said, context),
           h("p", { class: "soft small" }, [size(tile), `${number(said.length)} characters`].filter(Boolean).join(" · "))),
-        stages(said), measures(said))),
-    twins(said, context), training(said)]);
+        stages(said))),
+    said.captions ? compared(said.captions) : null,
+    h("div", { class: "two" },
+      h("div", { class: "left" }, conceptPanel(said, context), bytesPanel(said)),
+      h("div", { class: "right" }, measures(said))),
+    twins(said, context), training(said, context)]);
   return {
     close: mine.close,
     key: (event) => {
       if (event.key === "ArrowRight" || event.key === "j") go(beside.after);
-      else if (event.key === "ArrowLeft") go(beside.before);
-      else if (event.key === "k" || event.key === "K") mine.set("keep");
+      else if (event.key === "ArrowLeft" || event.key === "J") go(beside.before);
+      else if (event.key === "k") mine.set("keep");
       else if (event.key === "d") mine.set("drop");
       else if (event.key === "Escape") location.hash = link("gallery", { ...filter, of: context.of === "a" ? undefined : context.of });
       else return false;
@@ -55,16 +62,6 @@ function stepper(beside, filter, to, context) {
     h("a", { href: link("gallery", { ...filter, of: context.of === "a" ? undefined : context.of }) }, "← Gallery"),
     h("span", { class: "soft" }, beside.nth === null ? "" : `${number(beside.nth + 1)} of ${number(beside.total)}`),
     h("span", {}, step(beside.before, "‹", "previous sample"), step(beside.after, "›", "next sample")));
-}
-
-function picture(of, tile) {
-  if (tile.why_not) return h("div", { class: "large" }, h("span", { class: "none" }, tile.why_not));
-  const place = h("div", { class: "large" });
-  place.append(h("img", {
-    src: image(of, tile.at, 1200), alt: "", decoding: "async",
-    onerror: () => put(place, h("span", { class: "none" }, "not shown: the image cannot be decoded")),
-  }));
-  return place;
 }
 
 function marks(tile, context) {
@@ -116,6 +113,7 @@ function measures(said) {
     h("td", { class: "value" }, value(m.value)),
     h("td", {}, m.rules.map((r) => h("span", { class: `held ${r.fails ? "no" : "yes"}`, title: r.name }, `${SIGNS[r.kind]} ${number(r.threshold)} `, r.fails ? "✕" : "✓"))),
     h("td", { class: "soft meaning" }, m.meaning));
+  if (!told.length) return null;
   const ruled = told.filter((m) => m.rules.length), rest = told.filter((m) => !m.rules.length);
   return h("section", { class: "panel" }, h("h2", {}, "Measures"),
     h("table", { class: "measures" }, h("tbody", {}, ruled.map(row))),
@@ -146,7 +144,7 @@ function bytesPanel(said) {
       h("dt", {}, "place"), h("dd", {}, `shard ${said.tile.shard}, row ${said.tile.row}`),
       h("dt", {}, "tar"), h("dd", {}, h("code", {}, strange(said.tar))),
       said.members.map((m) => [h("dt", {}, strange(m.ext)), h("dd", {}, `${bytes(m.size)} at byte ${number(m.offset)}`)]),
-      said.facts.map(([name, text]) => [h("dt", {}, words(name)), h("dd", {}, strange(text, { class: "clip" }))])));
+      said.facts.map(([name, text]) => [h("dt", {}, strange(words(name))), h("dd", {}, strange(text, { class: "clip" }))])));
 }
 
 function twins(said, context) {
@@ -157,25 +155,4 @@ function twins(said, context) {
     h("div", { class: "strip" },
       best ? h("div", { class: "head" }, h("p", { class: "tag" }, best.at === mine ? "this one stays" : "stays"), tileLink(context, best)) : null,
       members.map((tile) => h("div", { class: tile.at === mine ? "mine" : "" }, h("p", { class: "tag soft" }, tile.at === mine ? "this one" : words(tile.stage)), tileLink(context, tile)))));
-}
-
-/** A segment that is no text, in a few words. */
-function other(segment) {
-  const shape = segment.width ? `, ${number(segment.width)} × ${number(segment.height)}` : "";
-  if (segment.type === "image") return `${segment.member}${shape}`;
-  const filled = Object.entries(segment).filter(([name, v]) => name !== "type" && (Array.isArray(v) ? v.length : v || v === 0));
-  return filled.map(([name, v]) => `${name} ${JSON.stringify(v)}`).join(", ");
-}
-
-function training(said) {
-  if (!said.training) return null;
-  const { sample } = said.training;
-  return h("section", { class: "panel training" }, h("h2", {}, "What the trainer reads"),
-    h("p", { class: "soft small" }, "Segments in order; those with a bar are learnt."),
-    h("div", { class: "segments" }, (sample.segments ?? []).map((segment) =>
-      h("div", { class: `segment ${segment.type === "text" && segment.loss ? "learnt" : ""}` },
-        h("span", { class: "kind" }, segment.type),
-        segment.type === "text" ? strange(segment.text) : h("span", { class: "soft" }, strange(other(segment)))))),
-    h("details", {}, h("summary", {}, "JSON"), h("pre", {}, strange(JSON.stringify(sample, null, 1).slice(0, 40000)))),
-    h("p", { class: "soft small" }, strange(said.training.tar), ` at byte ${number(said.training.offset)}`));
 }
