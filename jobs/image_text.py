@@ -13,6 +13,8 @@ from curation.operators.image.probe import ImageProbe
 from curation.operators.text.caption_facts import CaptionFacts
 from curation.operators.text.caption_text import CaptionText
 from curation.operators.text.concepts import Concepts
+from curation.operators.vision_language.caption_clip import CaptionClip
+from curation.operators.vision_language.claim_check import ClaimCheck
 from curation.operators.vision_language.clip import Clip
 from curation.operators.vision_language.linear_head import LinearHead
 from curation.operators.vision_language.recaption import Recaption
@@ -21,6 +23,7 @@ from curation.pipeline.recipe import ExportOptions, Recipe
 from curation.relational.balance import Balance
 from curation.relational.blocklist import Blocklist
 from curation.relational.caption_frequency import CaptionFrequency
+from curation.relational.choose_caption import ChooseCaption
 from curation.relational.clip_select import ClipSelect
 from curation.relational.decontaminate import Decontaminate
 from curation.relational.exact_dedup import ExactDedup
@@ -90,6 +93,8 @@ def recipe() -> Recipe:
             LinearHead(),
             Recaption(),
             CaptionFacts(),
+            ClaimCheck(),
+            CaptionClip(),
         ),
         stages=(
             Select(name="heuristics", rules=HEURISTICS),
@@ -104,6 +109,7 @@ def recipe() -> Recipe:
             Balance(name="balance", t=20_000, unmatched="keep"),
             Balance(name="cluster_balance", by="cluster", off=NOT_ASKED),
             WaterFill(name="water_fill", target=1_000_000, levels=("cluster",), off=NOT_ASKED),
+            ChooseCaption(name="choose_caption"),
         ),
         export=ExportOptions(name="image-text"),
     )

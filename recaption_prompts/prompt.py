@@ -26,9 +26,11 @@ from pathlib import Path
 from curation.core.errors import UsageError
 
 VARIABLES = ("caption", "alt", "ocr", "synthetic")
-"""Original caption, alternative text, words read in the picture, caption of another model."""
+"""Original caption, alternative text, words read in the picture, caption of another model.
 
-SHIPPED = ("factual", "figure", "fusion")
+To a prompt that asks whether a sentence is true, that sentence is the caption."""
+
+SHIPPED = ("factual", "figure", "fusion", "claim", "small", "small-claim")
 """Prompts beside this file."""
 
 _KEYS = ("name", "version", "variables", "image", "output")

@@ -84,6 +84,8 @@ class StageSummary:
     """Tables that explain its decisions, beside its ledger."""
     off: str = ""
     """Why the stage was switched off; empty where it ran."""
+    choices: dict[str, int] = field(default_factory=dict)
+    """Of a stage that chooses: kept samples by choice, as `new` or `repaired: contradicted`."""
 
 
 @dataclass(frozen=True, kw_only=True)

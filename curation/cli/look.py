@@ -156,6 +156,9 @@ def _show_sample(console: Console, path: str, known: dict[str, Any]) -> None:
         verdict = {k: v for k, v in stage["verdict"].items() if v is not None}
         for name in ("shard", "row", "uid"):
             verdict.pop(name, None)
+        if "failed" in verdict:  # sentences of a new caption, counted from 1
+            parts = [f"{f['sentence'] + 1} ({f['reason']})" for f in verdict.pop("failed")]
+            verdict |= {"failed sentences": " ".join(parts)} if parts else {}
         text = ", ".join(f"{name} {value}" for name, value in verdict.items())
         table.add_row(f"stage {stage['stage']}", Text(text))
     console.print(table)

@@ -18,6 +18,7 @@ EPILOG = (
 def commands() -> dict[str, Any]:
     """Commands by name."""
     from curation.cli import concepts, ingest, look, stages, train
+    from curation.cli.recaption_report import RecaptionReport
     from curation.cli.report import Report
     from curation.cli.tune import Tune
     from curation.cli.view import View
@@ -40,6 +41,7 @@ def commands() -> dict[str, Any]:
         "verify": look.Verify,
         "diff": look.Diff,
         "report": Report,
+        "recaption-report": RecaptionReport,
         "view": View,
         "tune": Tune,
         "gc": look.Gc,

@@ -41,6 +41,8 @@ _ASKING = {
     "linear_head": "linear_head.heads=FILE",
     "recaption": "recaption.servers=http://HOST:8000",
     "caption_facts": "recaption.servers=http://HOST:8000",
+    "claim_check": "recaption.model=NAME --set claim_check.servers=http://HOST:8000",
+    "caption_clip": "recaption.servers=http://HOST:8000",
 }
 """How an operator is asked for that is off by itself."""
 
@@ -51,7 +53,7 @@ class Measure(Working):
 
     operator: tyro.conf.Positional[str]
     """Name of an operator (image_probe, image_pixels, caption_text, concepts, clip,
-    visual_cluster, linear_head, recaption, caption_facts), or all."""
+    visual_cluster, linear_head, recaption, caption_facts, claim_check, caption_clip), or all."""
     corpus: tyro.conf.Positional[str]
     """Corpus or run directory."""
     set: Settings = ()

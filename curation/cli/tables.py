@@ -65,7 +65,8 @@ def funnel(console: Console, stages: list[StageSummary], totals: Totals) -> None
             table.add_row(stage.stage, f"{stage.entered:,}", f"{stage.kept:,}", "off", "", "")
             continue
         lost = [*stage.reasons.items(), *stage.errors.items()]
-        notes = [(f"({name})", count) for name, count in sorted(stage.notes.items()) if count]
+        told = [*sorted(stage.notes.items()), *stage.choices.items()]
+        notes = [(f"({name})", count) for name, count in told if count]
         first, *rest = [*lost, *notes] or [("", 0)]
         lost_total = stage.dropped + stage.quarantined
         table.add_row(

@@ -58,6 +58,10 @@ class StageLedger:
     def path(self, shard: int) -> str:
         return f"{self.folder}/{shard_name(shard)}.parquet"
 
+    def choices(self, shard: int) -> str:
+        """What the stage chose for each sample of a shard, where it is one that chooses."""
+        return f"{self.folder}/choices-{shard_name(shard)}.parquet"
+
     def table(self, name: str) -> str:
         """A table that explains the stage."""
         return f"{self.folder}/_{name}.parquet"

@@ -54,6 +54,10 @@ class Step(ABC):
     off: str = ""
     """Why the stage is switched off; empty where it runs. A stage that is off drops nothing."""
 
+    excuses: ClassVar[tuple[str, ...]] = ()
+    """Operators whose failure on a sample is no reason to give it up: it comes with the code in a
+    column `<operator>_error`, and nulls in place of what the operator provides."""
+
     @property
     @abstractmethod
     def requires(self) -> pa.Schema:
@@ -69,6 +73,19 @@ class SelectStep(Step):
 
         Returns shard, row and VERDICT_COLUMNS, in the order of `rows`.
         """
+
+
+class ChoiceStep(SelectStep):
+    """Chooses something for each sample, by itself, and drops none."""
+
+    @abstractmethod
+    def choose(self, rows: pa.Table) -> pa.Table:
+        """What is chosen for each of `rows`: CHOICE, in their order, no `choice` null."""
+
+    def decide(self, rows: pa.Table) -> pa.Table:
+        names = ["shard", "row", *VERDICT_COLUMNS.names]
+        kinds = [pa.int32(), pa.int32(), *(f.type for f in VERDICT_COLUMNS)]
+        return pa.Table.from_arrays([pa.array([], kind) for kind in kinds], names=names)
 
 
 class Session(Protocol):

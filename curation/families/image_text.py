@@ -61,8 +61,8 @@ def assemble(row: dict[str, Any]) -> tuple[Sample, list[tuple[str, dict[str, Any
 
 
 def lineage(row: dict[str, Any]) -> str:
-    """JSON: the source's own columns, the sample's place in the curated corpus, and where its caption
-    is a model's, `recaption`, or `repaired` where sentences were left out of that."""
+    """JSON: the source's own columns, the sample's place in the curated corpus, and `recaption`
+    where its caption is a model's, or `repaired` where sentences were left out of that."""
     place = {"shard": row["shard"], "row": row["row"], "source": json.loads(row["source"] or "{}")}
     if row["caption"]:
         place["caption"] = row["caption"]

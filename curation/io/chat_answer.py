@@ -4,6 +4,7 @@ The shape is that of OpenAI's chat completions, which vLLM and others speak.
 """
 
 import json
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,12 @@ _THOUGHT = "</think>"
 """What a model writes before it is no answer; not every server takes that apart itself."""
 
 _MOST_TOKENS = 2**31 - 1
+
+_MOST_RIVALS = 64
+"""Tokens whose probabilities are read; servers give 20 at most."""
+
+First = tuple[tuple[str, float], ...]
+"""Tokens that an answer's first word might have been, and their probabilities, 0-1."""
 
 
 class BadAnswerError(ValueError):
@@ -30,6 +37,8 @@ class Answer:
     tokens_in: int | None
     """Of the request, its picture included; null where the server does not say."""
     tokens_out: int | None
+    first: First | None = None
+    """Of the first token that is more than white space; null where the server gives none."""
 
 
 def parse_answer(body: bytes) -> Answer:
@@ -50,7 +59,30 @@ def parse_answer(body: bytes) -> Answer:
         finish=_whole(finish)[:32],
         tokens_in=_count(counts.get("prompt_tokens")),
         tokens_out=_count(counts.get("completion_tokens")),
+        first=_first(choices[0].get("logprobs")),
     )
+
+
+def word_probability(first: First, word: str) -> float:
+    """How probable it is that an answer begins with `word`, in any case, spaces aside; 0-1."""
+    return min(1.0, math.fsum(p for token, p in first if token.strip().casefold() == word))
+
+
+def _first(said: object) -> First | None:
+    """The rivals of the first token that is no white space. Raises BadAnswerError for nonsense."""
+    content = said.get("content") if isinstance(said, dict) else None
+    if content is None:
+        return None
+    try:
+        place = next((p for p in content[:_MOST_RIVALS] if str(p["token"]).strip()), None)
+        rivals = place["top_logprobs"][:_MOST_RIVALS] if place is not None else []
+        pairs = [(rival["token"], float(rival["logprob"])) for rival in rivals]
+        good = all(isinstance(t, str) and not math.isnan(p) and p < 0.01 for t, p in pairs)
+    except (KeyError, TypeError, ValueError, OverflowError):
+        good = False
+    if not good:
+        raise BadAnswerError("the answer's log-probabilities are of another shape")
+    return tuple((token, min(1.0, math.exp(p))) for token, p in pairs)
 
 
 def named_string(text: str, key: str) -> str:

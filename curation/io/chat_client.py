@@ -18,7 +18,14 @@ from typing import Any, Literal
 import aiohttp
 
 from curation.core.errors import RunError, check_code
-from curation.io.chat_answer import CUT, FINISHED, Answer, BadAnswerError, parse_answer
+from curation.io.chat_answer import (
+    CUT,
+    FINISHED,
+    Answer,
+    BadAnswerError,
+    First,
+    parse_answer,
+)
 from curation.io.chat_servers import Server, Servers
 from curation.io.chat_settings import ChatSettings, checked_url
 
@@ -33,6 +40,10 @@ _SLOW_SHARE = 0.5
 """Of a request's deadline: an answer that takes longer is a sign of overload."""
 PROBE = [{"role": "user", "content": "Hello"}]
 """Messages of the request that asks a server whether it is back."""
+_NO_RIVALS = (
+    "a server gives no log-probabilities, which are all that is asked for; name one that does, as "
+    "vLLM"
+)
 _WRONG_ADDRESS = (401, 403, 404)
 """No row is to blame: a key, a path or the name of the model is wrong."""
 
@@ -46,10 +57,14 @@ class ChatRequest:
     """Asked for where a server takes it."""
     read: Callable[[str], str]
     """What is wanted out of the model's words; raises BadAnswerError for what is not it."""
+    rivals: int = 0
+    """Asks for the log-probabilities of that many first tokens; then no answer is too short."""
 
     def body(self, *, guided: bool) -> bytes:
         """What is sent."""
         whole = dict(self.payload)
+        if self.rivals:
+            whole |= {"logprobs": True, "top_logprobs": self.rivals}
         if guided and self.response_format is not None:
             whole["response_format"] = self.response_format
         return json.dumps(whole, ensure_ascii=False, separators=(",", ":")).encode()
@@ -65,6 +80,8 @@ class Outcome:
     tokens_out: int | None = None
     attempts: int = 0
     """Requests that reached a server."""
+    first: First = ()
+    """Probabilities of first tokens, where they were asked for."""
     error: str | None = None
     """A record error code; null where there is a text."""
 
@@ -92,6 +109,7 @@ class ChatClient:
         if key:
             self.headers["Authorization"] = f"Bearer {key}"
         self.lost_in_a_row = 0
+        self.rivals_given = False
 
     @asynccontextmanager
     async def connected(self) -> AsyncIterator["ChatConnection"]:
@@ -133,7 +151,8 @@ class ChatConnection:
         """The answer, or the error code of a request that has none.
 
         Raises RunError where no request is to blame: servers that are all away for too long,
-        refuse the key or the model's name, or fail one request after the other.
+        refuse the key or the model's name, give no log-probabilities where they are asked for, or
+        fail one request after the other.
         """
         tries = _Tries()
         while True:
@@ -167,15 +186,21 @@ class ChatConnection:
         if not isinstance(found, _Fault):
             tries.sent += 1
             self._note_answer(server, sent, now)
-            return self._read(request, found, tries)
+            return self._read(server, request, found, tries)
         tries.sent += found.kind != "unreachable"
         self._note_fault(server, found, sent, now)
         return found
 
-    def _read(self, request: ChatRequest, answer: Answer, tries: _Tries) -> Outcome | _Fault:
-        if answer.finish == CUT:
+    def _read(
+        self, server: Server, request: ChatRequest, answer: Answer, tries: _Tries
+    ) -> Outcome | _Fault:
+        if request.rivals:
+            if answer.first is None:
+                raise RunError(f"{server.url}: {_NO_RIVALS}")
+            self._client.rivals_given = True
+        if answer.finish == CUT and not request.rivals:
             return _Fault("refused", "answer cut", "cut_answer", finish=CUT)
-        if answer.finish != FINISHED:
+        if answer.finish not in (FINISHED, CUT):
             said = f"the model ended with {answer.finish}"
             return _Fault("refused", said, "refused_by_server", finish=answer.finish)
         try:
@@ -188,6 +213,7 @@ class ChatConnection:
             tokens_in=answer.tokens_in,
             tokens_out=answer.tokens_out,
             attempts=tries.sent,
+            first=answer.first or (),
         )
 
     def _note_answer(self, server: Server, sent: float, now: float) -> None:
@@ -258,6 +284,9 @@ class ChatConnection:
                 ) as reply,
             ):
                 body = await _bounded(reply, self._settings.answer_bytes)
+                refused = request.rivals and reply.status in (400, 422)
+                if refused and not self._client.rivals_given and b"logprobs" in (body or b""):
+                    raise RunError(f"{server.url}: {_NO_RIVALS}")
                 return _judged(server, reply, body)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             return _Fault("unreachable", f"{server.url}: {error}")

@@ -78,7 +78,7 @@ class _Chain:
                 f"stage {step.name} needs {column}, which is not measured yet; "
                 "run `curate measure all CORPUS` first"
             ) from missing
-        return Survivors(self.corpus.store, layers, index, tuple(self.ledgers))
+        return Survivors(self.corpus.store, layers, index, tuple(self.ledgers), step.excuses)
 
 
 def decide(
@@ -100,6 +100,8 @@ def decide(
     entering = corpus.samples
     for step in steps:
         summary = _stage(chain, step)
+        if summary.choices and sum(summary.choices.values()) != summary.kept:
+            raise LedgerError(f"stage {step.name}: does not choose for each sample that it keeps")
         if summary.entered != entering or summary.kept < 0:
             raise LedgerError(
                 f"stage {step.name}: {summary.entered} samples entered, {entering} were left"
@@ -140,6 +142,7 @@ def _stage(chain: _Chain, step: Step) -> StageSummary:
         notes=notes,
         tables=tables,
         off=step.off,
+        choices=dict(sorted(counted["choices"].items())),
     )
     store.settle(ledger.folder)
     store.write(ledger.done, canonical(summary).encode())
@@ -162,14 +165,21 @@ class _Sum:
         self.entered = 0
         self.reasons: Counter[str] = Counter()
         self.errors: Counter[str] = Counter()
+        self.choices: Counter[str] = Counter()
 
     def add(self, part: dict[str, Any]) -> None:
         self.entered += part["entered"]
         self.reasons.update(part["reasons"])
         self.errors.update(part["errors"])
+        self.choices.update(part.get("choices", {}))
 
     def value(self) -> dict[str, Any]:
-        return {"entered": self.entered, "reasons": self.reasons, "errors": self.errors}
+        return {
+            "entered": self.entered,
+            "reasons": self.reasons,
+            "errors": self.errors,
+            "choices": self.choices,
+        }
 
 
 def _relate(

@@ -5,16 +5,17 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from curation.core.corpus import StageLedger, index_path
 from curation.core.errors import LedgerError
-from curation.core.step import VERDICT_COLUMNS, SelectStep, Step
+from curation.core.step import VERDICT_COLUMNS, ChoiceStep, SelectStep, Step
 from curation.io.corpus import ShardRef
 from curation.io.store import Store
-from curation.io.tables import read_footer, read_table, write_table
+from curation.io.tables import encode_table, read_footer, read_table, write_table
 from curation.pipeline.survivors import FALLEN, Survivors
-from schemas import DROPPED, KEPT, LEDGER, QUARANTINED
+from schemas import CHOICE, DROPPED, KEPT, LEDGER, QUARANTINED
 
 NO_LICENSE = "(none stated)"
 
@@ -65,13 +66,13 @@ def counts(ledger: pa.Table) -> dict[str, Any]:
 
 
 def commit_ledger(
-    store: Store, ledger: StageLedger, shard: ShardRef, table: pa.Table, entered: int
+    store: Store, ledger: StageLedger, shard: ShardRef, table: pa.Table, entered: int, **more: Any
 ) -> dict[str, Any]:
-    """Writes one shard of a stage ledger; returns `entered`, `reasons` and `errors`."""
+    """Writes one shard of a stage ledger; returns `entered`, `reasons`, `errors` and `more`."""
     rows = table["row"].to_pylist()
     if len(set(rows)) != len(rows):
         raise LedgerError(f"{ledger.folder}: shard {shard.shard} decides a sample twice")
-    said = {"entered": entered, **counts(table)}
+    said = {"entered": entered, **counts(table), **more}
     footer = {
         "fingerprint": ledger.fingerprint,
         "index": shard.index_sha256,
@@ -104,11 +105,35 @@ class SelectShard:
         if done is None:
             rows, fallen = self.survivors.read(shard)
             verdicts = NO_VERDICTS
+            more: dict[str, Any] = {}
             if isinstance(self.step, SelectStep) and not self.step.off:
                 verdicts = self.step.decide(rows)
+            if isinstance(self.step, ChoiceStep) and not self.step.off:
+                more["choices"] = self._choose(self.step, shard, rows)
             table = ledger_table(verdicts, rows.select(["row", "uid"]), self.step.name, fallen)
-            done = commit_ledger(store, self.ledger, shard, table, rows.num_rows + fallen.num_rows)
+            entered = rows.num_rows + fallen.num_rows
+            done = commit_ledger(store, self.ledger, shard, table, entered, **more)
         return {"samples": shard.samples, **done}
+
+    def _choose(self, step: ChoiceStep, shard: ShardRef, rows: pa.Table) -> dict[str, int]:
+        """Writes what is chosen for each sample, and nulls for those that are out already."""
+        store = self.survivors.store
+        index = read_table(store, index_path(shard.shard), ["shard", "row", "uid"])
+        chosen = step.choose(rows).select(CHOICE.names).cast(CHOICE)
+        places = np.full(shard.samples, -1, np.int64)
+        places[chosen["row"].to_numpy()] = np.arange(chosen.num_rows)
+        table = chosen.take(pa.array(places, mask=places < 0))
+        for at, name in enumerate(index.column_names):
+            table = table.set_column(at, CHOICE.field(name), index[name])
+        footer = {"fingerprint": self.ledger.fingerprint, "index": shard.index_sha256}
+        write_table(store, self.ledger.choices(shard.shard), table, CHOICE, footer)
+        return _counted(chosen)
+
+
+def _counted(chosen: pa.Table) -> dict[str, int]:
+    pairs = zip(chosen["choice"].to_pylist(), chosen["reason"].to_pylist(), strict=True)
+    said = Counter(f"{choice}: {reason}" if reason else choice for choice, reason in pairs)
+    return dict(sorted(said.items()))
 
 
 @dataclass(frozen=True)
@@ -122,9 +147,10 @@ class ProjectShard:
     def __call__(self, shard: ShardRef) -> dict[str, Any]:
         rows, fallen = self.survivors.read(shard)
         scratch = Store(self.folder)
-        write_table(scratch, f"{shard.shard:09d}.parquet", rows, rows.schema, {})
+        scratch.scratch(f"{shard.shard:09d}.parquet", encode_table(rows, rows.schema, {}))
         if fallen.num_rows:
-            write_table(scratch, f"fallen-{shard.shard:09d}.parquet", fallen, fallen.schema, {})
+            name = f"fallen-{shard.shard:09d}.parquet"
+            scratch.scratch(name, encode_table(fallen, fallen.schema, {}))
         return {"samples": shard.samples, "entered": rows.num_rows + fallen.num_rows}
 
 

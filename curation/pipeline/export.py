@@ -89,6 +89,20 @@ def _layers(
     return tuple((Layer(r.operator, r.fingerprint), columns) for r, columns in found if columns)
 
 
+def _chosen(manifest: CorpusManifest) -> StageLedger | None:
+    """The stage that chose between captions; null where no sample is left.
+
+    Raises UsageError where nothing has chosen.
+    """
+    stage = next((stage for stage in reversed(manifest.stages) if stage.choices), None)
+    if stage is None and manifest.totals.kept:
+        raise UsageError(
+            "export.recaptioned: no stage has chosen between the captions of this corpus "
+            "(curate decide CORPUS)"
+        )
+    return StageLedger(stage.stage, stage.fingerprint) if stage else None
+
+
 def _clear(store: Store) -> None:
     """Removes an earlier export, its manifest first, so that a half-cleared one is unfinished."""
     store.remove(MANIFEST)
@@ -108,9 +122,9 @@ def _export(
     manifest, engine = corpus.manifest, engine.at("export")
     final = StageLedger("final", manifest.ledger or "")
     plan = Store(f"{store.url.rstrip('/')}/{TEMPORARY}/plan")
-    choose = ChooseShard(
-        corpus.store, final, layers, options, group_ranks(corpus.shards, options), ""
-    )
+    groups = group_ranks(corpus.shards, options)
+    chosen = _chosen(manifest) if options.recaptioned else None
+    choose = ChooseShard(corpus.store, final, layers, chosen, options, groups, "")
     planned, blocked = plan_export(corpus, choose, options, engine, progress, plan)
     stem = f"{options.name}-{fingerprint[:8]}"
     task = ExportShard(corpus.store, store, plan, stem, options.strip_metadata)

@@ -21,7 +21,7 @@ from curation.io.store import Store
 from curation.io.tables import encode_table, read_table
 from curation.pipeline.recipe import ExportOptions
 from curation.relational.blocklist import Blocklist
-from schemas import KEPT, MEMBER
+from schemas import KEPT, MEMBER, NEW, REPAIRED
 
 PLAN = pa.schema(
     [
@@ -39,14 +39,15 @@ PLAN = pa.schema(
         ("source", pa.string()),
         ("language", pa.string()),
         ("scores", pa.string()),
-        ("recaptioned", pa.bool_()),
+        ("caption", pa.string()),
         ("size", pa.int64()),
     ]
 )
-"""A planned sample: everything but its bytes."""
+"""A planned sample: everything but its bytes. `caption` says whose words `text` is where it is not
+the original: `recaption` or `repaired`."""
 
 RECAPTION = "recaption"
-"""Column of new captions."""
+"""Column of new captions; what `caption` says of one that is as it was written."""
 
 _SCORES = json.JSONEncoder(sort_keys=True)
 
@@ -69,6 +70,8 @@ class ChooseShard:
     final: StageLedger
     layers: tuple[tuple[Layer, tuple[str, ...]], ...]
     """Layers whose columns become scores, `language` or `phash`, or that hold new captions."""
+    chosen: StageLedger | None
+    """The stage that chose between captions, where new ones are exported."""
     options: ExportOptions
     groups: dict[int, int]
     """Rank of each source shard's group."""
@@ -92,35 +95,47 @@ class ChooseShard:
             for row in (zip(*values, strict=True) if names else [()] * rows.num_rows)
         ]
         none = pa.nulls(rows.num_rows)
-        renewed = self._renewed(rows, measured)
+        caption, text = self._captions(shard, rows, kept, measured)
         place = (rows["shard"].to_numpy(), rows["row"].to_numpy())
         extra = {
             "language": measured.get("language", none),
             "scores": pa.array(scores, pa.string()),
-            "recaptioned": renewed,
+            "caption": caption,
+            "text": text,
             "size": media.sizes,
             "media_sha256": media.first_sha256,
             "phash": measured.get("phash", none),
             "group_rank": pa.array([self.groups[shard.shard]] * rows.num_rows, pa.int64()),
             "order_key": pa.array(self._order(*place)),
         }
-        if RECAPTION in measured:
-            extra["text"] = pc.if_else(renewed, measured[RECAPTION], rows["text"])
         arrays = [
             (extra[f.name] if f.name in extra else rows[f.name]).cast(f.type) for f in _CHOSEN
         ]
         table = pa.Table.from_arrays(arrays, schema=_CHOSEN)
         name = f"{shard.shard:09d}.parquet"
-        Store(self.folder).write(name, encode_table(table, _CHOSEN, {}))
+        Store(self.folder).scratch(name, encode_table(table, _CHOSEN, {}))
         return shard.samples
 
-    def _renewed(self, rows: pa.Table, measured: dict[str, pa.ChunkedArray]) -> pa.Array:
-        """Which samples are exported with their new caption."""
-        if RECAPTION not in measured:
-            return pa.array(np.zeros(rows.num_rows, bool))
+    def _captions(
+        self,
+        shard: ShardRef,
+        rows: pa.Table,
+        kept: pa.ChunkedArray,
+        measured: dict[str, pa.ChunkedArray],
+    ) -> tuple[pa.Array, pa.ChunkedArray]:
+        """Whose words each sample is exported with, and the words."""
+        none = pa.nulls(rows.num_rows, pa.string())
+        if self.chosen is None:
+            return none, rows["text"]
+        table = read_table(self.store, self.chosen.choices(shard.shard), ["choice", "repaired"])
+        choice, repaired = (table[name].filter(kept) for name in table.column_names)
         drawn = uniforms(self.options.seed, "export-recaption", *uid_words(rows["uid"]))
-        there = np.asarray(measured[RECAPTION].is_valid())
-        return pa.array((drawn < self.options.recaptioned) & there)
+        wanted = pa.array(drawn < self.options.recaptioned)
+        new = pc.and_(wanted, pc.equal(choice, NEW))
+        mended = pc.and_(wanted, pc.equal(choice, REPAIRED))
+        caption = pc.if_else(mended, REPAIRED, pc.if_else(new, RECAPTION, none))
+        text = pc.if_else(new, measured[RECAPTION], rows["text"])
+        return caption, pc.if_else(mended, repaired, text)
 
     def _order(self, shards: Any, rows: Any) -> Any:
         if self.options.shuffle == "none":
@@ -284,7 +299,7 @@ class _PlanWriter:
         table = pa.Table.from_batches(self._parts).select(PLAN.names)
         data = encode_table(table, PLAN, {})
         name = f"plan-{self._number:06d}.parquet"
-        self._into.write(name, data)
+        self._into.scratch(name, data)
         made = PlannedShard(
             self._number, name, hashlib.sha256(data).hexdigest(), self._samples, self._bytes
         )

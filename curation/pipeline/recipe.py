@@ -21,6 +21,8 @@ from curation.operators.image.probe import ImageProbe
 from curation.operators.text.caption_facts import CaptionFacts
 from curation.operators.text.caption_text import CaptionText
 from curation.operators.text.concepts import Concepts
+from curation.operators.vision_language.caption_clip import CaptionClip
+from curation.operators.vision_language.claim_check import ClaimCheck
 from curation.operators.vision_language.clip import Clip
 from curation.operators.vision_language.linear_head import HeadFile, LinearHead
 from curation.operators.vision_language.recaption import Recaption
@@ -29,6 +31,7 @@ from curation.relational.balance import Balance
 from curation.relational.benchmark_features import FeatureFile
 from curation.relational.blocklist import Blocklist
 from curation.relational.caption_frequency import CaptionFrequency
+from curation.relational.choose_caption import ChooseCaption
 from curation.relational.clip_select import ClipSelect
 from curation.relational.decontaminate import Decontaminate
 from curation.relational.exact_dedup import ExactDedup
@@ -89,6 +92,19 @@ class Recipe:
     export: ExportOptions = ExportOptions()
     placement: Mapping[str, Placement] = field(default_factory=dict)
     """Engine and resources of operators and stages by name; changes no byte."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "operators", tuple(map(self._told, self.operators)))
+
+    def _told(self, operator: Operator) -> Operator:
+        """`operator`, told of those whose work it checks: their CLIP, their prompt."""
+        if isinstance(operator, CaptionClip):
+            clip = next((o for o in self.operators if isinstance(o, Clip)), None)
+            return dataclasses.replace(operator, clip=clip)
+        if isinstance(operator, CaptionFacts):
+            prompts = tuple(o.prompt for o in self.operators if isinstance(o, Recaption))
+            return dataclasses.replace(operator, prompts=prompts)
+        return operator
 
     def described(self, asked: "Recipe | None" = None) -> dict[str, Any]:
         """The recipe as the manifest holds it.
@@ -196,6 +212,8 @@ _OPERATORS: dict[str, type[Operator]] = {
         LinearHead,
         Recaption,
         CaptionFacts,
+        ClaimCheck,
+        CaptionClip,
     )
 }
 _STEPS: dict[str, type[Step]] = {
@@ -211,6 +229,7 @@ _STEPS: dict[str, type[Step]] = {
         Decontaminate,
         Balance,
         WaterFill,
+        ChooseCaption,
     )
 }
 _FILES: tuple[Any, ...] = (BlockFile, Vocabulary, HeadFile, Prompt)
@@ -239,7 +258,8 @@ def _changed(setting: str, item: Any, part: str, value: str) -> Any:
         return item.with_threshold(part, parsed)
     hints = typing.get_type_hints(type(item))
     fixed = {"name", "rules"} if isinstance(item, Step) else set()
-    found = {"embed_dim", "checkpoint_sha256"}  # fields that a value finds by itself
+    found = {"embed_dim", "checkpoint_sha256", "checks", "clip_auc", "prompts"}  # by themselves
+    found |= {"clip"} if isinstance(item, CaptionClip) else set()
     names = [f.name for f in dataclasses.fields(item) if f.name not in fixed | found]
     if part not in names:
         raise UsageError(

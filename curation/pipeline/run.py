@@ -16,6 +16,7 @@ from curation.operators.text.concepts import Concepts, shipped_vocabulary
 from curation.operators.vision_language.clip import Clip
 from curation.pipeline.benchmarks import prepare_benchmarks, with_features
 from curation.pipeline.calibrate import MIN_SHUFFLED, calibrate
+from curation.pipeline.captions import with_captions
 from curation.pipeline.decide import Decision, decide
 from curation.pipeline.export import export
 from curation.pipeline.guard import check_heads, clip_of, rests_on_clip, settle, weights_text
@@ -152,18 +153,20 @@ def decide_and_save(
     check_heads(recipe)
     calibration = calibrated(corpus, recipe, layers, progress) if rests_on_clip(recipe) else None
     settled = settle(recipe, calibration, force=force)
-    for warning in settled.warnings:
+    told, more = with_captions(corpus, settled.recipe, layers, progress)
+    warnings = (*settled.warnings, *more)
+    for warning in warnings:
         progress.say(f"warning: {warning}")
-    stages = with_features(corpus, settled.recipe.stages, settled.recipe.operators)
+    stages = with_features(corpus, told.stages, told.operators)
     decision = decide(corpus, stages, layers, engine, progress)
-    manifest = explained(corpus, settled.recipe, layers, decision)
+    manifest = explained(corpus, told, layers, decision)
     keep_vocabulary(corpus, recipe)
     return corpus.save(
         dataclasses.replace(
             manifest,
-            recipe=settled.recipe.described(asked=asked or recipe),
+            recipe=told.described(asked=asked or recipe),
             calibration=calibration or corpus.manifest.calibration,
-            warnings=list(settled.warnings),
+            warnings=list(warnings),
         )
     )
 

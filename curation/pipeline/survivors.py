@@ -32,6 +32,8 @@ class Survivors:
     """Columns wanted of the index."""
     ledgers: tuple[StageLedger, ...]
     """Earlier stages of the recipe."""
+    excused: tuple[str, ...] = ()
+    """Operators whose errors are handed on in a column `<operator>_error`."""
 
     def read(self, shard: ShardRef) -> tuple[pa.Table, pa.Table]:
         """Survivors (shard, row, uid and the wanted columns), and FALLEN rows, both by row."""
@@ -48,11 +50,14 @@ class Survivors:
         readable &= ~failed
         for layer, columns in self.layers:
             table = self._layer(layer, shard, index)
+            for name in columns:
+                rows = rows.append_column(name, table[name])
+            if layer.operator in self.excused:
+                rows = rows.append_column(f"{layer.operator}_error", table["error"])
+                continue
             failed = np.asarray(table["error"].is_valid()) & readable
             fallen.append(_fallen(table, failed, layer.operator, "error"))
             readable &= ~failed
-            for name in columns:
-                rows = rows.append_column(name, table[name])
         order = pa.concat_tables(fallen)
         return rows.filter(pa.array(readable)), order.sort_by("row")
 

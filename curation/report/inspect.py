@@ -87,6 +87,9 @@ def _known(corpus: Corpus, shard: ShardRef, row: dict[str, Any]) -> dict[str, An
         rows = read_table(store, ledger.path(shard.shard)).to_pylist()
         verdict = next((r for r in rows if r["row"] == row["row"]), None)
         decided.append({"stage": stage.stage, "verdict": verdict or {"status": "kept"}})
+        if stage.choices and not verdict:
+            chosen = read_table(store, ledger.choices(shard.shard)).slice(row["row"], 1)
+            decided[-1]["verdict"] |= chosen.drop_columns(["shard", "row", "uid"]).to_pylist()[0]
         if verdict:
             break
     members = [] if row["blocked"] else row["members"]

@@ -63,8 +63,9 @@ def _verify_corpus(corpus: Corpus, engine: Engine, progress: Progress) -> Iterat
         yield "manifest.json: the last stage does not keep what the totals say"
     layers = tuple(Layer(ref.operator, ref.fingerprint) for ref in manifest.layers)
     ledgers = tuple(StageLedger(s.stage, s.fingerprint) for s in manifest.stages)
+    choosing = tuple(StageLedger(s.stage, s.fingerprint) for s in manifest.stages if s.choices)
     final = StageLedger("final", manifest.ledger) if manifest.ledger else None
-    task = CheckShard(store, layers, ledgers, final)
+    task = CheckShard(store, layers, ledgers, choosing, final)
     statuses = {KEPT: 0, DROPPED: 0, QUARANTINED: 0}
     with progress.track("verify corpus", corpus.samples, "samples") as tracker:
         for found in engine.map(task, corpus.shards):
@@ -110,6 +111,8 @@ class CheckShard:
     store: Store
     layers: tuple[Layer, ...]
     ledgers: tuple[StageLedger, ...]
+    choosing: tuple[StageLedger, ...]
+    """Those of them that choose something for each sample they keep."""
     final: StageLedger | None
 
     def __call__(self, shard: ShardRef) -> dict[str, Any]:
@@ -146,6 +149,8 @@ class CheckShard:
             if seen.intersection(mine) or len(set(mine)) != len(mine):
                 yield f"{path}: decides a sample that was decided before"
             seen.update(mine)
+            if ledger in self.choosing:
+                yield from self._choices(ledger.choices(shard.shard), rows, seen)
         if self.final is None:
             return
         path = self.final.path(shard.shard)
@@ -162,6 +167,19 @@ class CheckShard:
             yield f"{path}: keeps a sample that a stage dropped"
         if len(kept) + len(seen) != final.num_rows:
             yield f"{path}: kept and decided samples are not all samples"
+
+    def _choices(self, path: str, rows: pa.Table, out: set[int]) -> Iterator[str]:
+        """`out` are the rows that the stage and those before it decided."""
+        if not self.store.exists(path):
+            yield f"{path}: missing"
+            return
+        chosen = read_table(self.store, path, ["uid", "choice"])
+        if not chosen["uid"].equals(rows["uid"]):
+            yield f"{path}: rows are not those of the index"
+            return
+        none = pc.is_null(chosen["choice"]).to_pylist()
+        if {row for row, there in enumerate(none) if there} != out:
+            yield f"{path}: does not choose for each sample that its stage keeps, and no other"
 
 
 def check_members(store: Store, tar: str, rows: pa.Table) -> Iterator[str]:

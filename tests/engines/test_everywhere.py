@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
+from zlib import crc32
 
 import numpy as np
 import pytest
@@ -25,7 +27,7 @@ from curation.operators.image.perceptual_hash import phashes
 from curation.pipeline.ingest import IngestRequest
 from curation.pipeline.run import RunResult, run
 from jobs.image_text import recipe
-from tests.io.chat_server import ChatServer
+from tests.io.chat_server import ChatServer, words_of
 from tests.pipeline.corpora import picture, tree
 from tests.relational.sessions import spark_here
 
@@ -73,6 +75,16 @@ def on_spark(scratch: str) -> Iterator[Engine]:
 ENGINES = {"processes": two_processes, "ray": ray_here, "spark": on_spark}
 
 
+def two_sentences(payload: dict[str, Any]) -> str:
+    said = words_of(payload).split('<data name="caption">\n')[1].split("\n</data>")[0]
+    return f"{said.rstrip('.')}. There may be more: {said.lower()}."
+
+
+def by_chance(payload: dict[str, Any]) -> tuple[float, float]:
+    """Every second sentence is true of its picture, the others are not."""
+    return (0.875, 0.0625) if crc32(words_of(payload).encode()) % 2 else (0.125, 0.75)
+
+
 @dataclass(frozen=True)
 class Source:
     """Pairs, and what a recipe needs beside them so that no stage is idle."""
@@ -110,6 +122,7 @@ class Source:
             f"blocklist.lists={self.folder}/gone.txt",
             f"linear_head.heads={self.folder}/head.safetensors",
             f"recaption.servers={self.chat}",
+            f"claim_check.servers={self.chat}",
         )
         return run(
             recipe().with_settings((*SETTINGS, *files)),
@@ -126,7 +139,7 @@ class Source:
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory) -> Iterator[Source]:
-    with ChatServer() as server:
+    with ChatServer(say=two_sentences, judge=by_chance) as server:
         yield replace(Source.make(tmp_path_factory.mktemp("everything")), chat=server.url)
 
 
@@ -156,7 +169,9 @@ def part(files: dict[str, str], prefix: str) -> dict[str, str]:
 def test_every_stage_has_its_work_in_this_recipe(made):
     result, _ = made
     stages = {stage.stage: stage for stage in result.corpus.stages}
-    assert [name for name in STAGES if not stages[name].dropped] == []
+    assert [name for name in STAGES if not stages[name].dropped] == ["choose_caption"]
+    kinds = {told.partition(":")[0] for told in stages["choose_caption"].choices}
+    assert kinds == {"new", "repaired", "original"}
     assert result.corpus.totals.kept == 30
 
 

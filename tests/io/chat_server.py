@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+import math
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -47,6 +48,21 @@ def completion(text: str, finish: str = "stop") -> dict[str, Any]:
     }
 
 
+Judge = Callable[[dict[str, Any]], tuple[float, float]]
+"""How probable `yes` and `no` are as the answer to a request that asks for log-probabilities."""
+
+
+def judged(yes: float, no: float) -> dict[str, Any]:
+    """A completion of one token, in the spellings that a tokenizer has for both words."""
+    shares = {"Yes": 0.5 * yes, " yes": 0.25 * yes, "YES": 0.25 * yes, "no": 0.5 * no}
+    shares |= {" No": 0.5 * no, "The": max(0.0, 1 - yes - no)}
+    rivals = [{"token": t, "logprob": math.log(p)} for t, p in shares.items() if p > 0]
+    first = {"token": "yes" if yes > no else "no", "logprob": -1.0, "top_logprobs": rivals}
+    whole = completion(first["token"], "length")
+    whole["choices"][0]["logprobs"] = {"content": [first]}
+    return whole
+
+
 class ChatServer:
     """Serves on a free port of the loopback for as long as the context lasts."""
 
@@ -58,7 +74,9 @@ class ChatServer:
         port: int = 0,
         models: tuple[str, ...] = ("tiny",),
         say: Callable[[dict[str, Any]], str] = caption_of,
+        judge: Judge | None = None,
     ) -> None:
+        self._judge = judge
         self.plan, self.seconds, self.models, self._say = plan, seconds, models, say
         self.port = port
         self.asked: list[dict[str, Any]] = []
@@ -138,6 +156,11 @@ class ChatServer:
             request.transport.close()
             return reply
         await asyncio.sleep(self.seconds)
+        if what == "no logprobs":
+            said = {"error": {"message": "logprobs is not supported"}}
+            return web.json_response(said, status=400)
+        if what == "answer" and payload.get("logprobs") and self._judge is not None:
+            return web.json_response(judged(*self._judge(payload)))
         guided = "response_format" in payload
         text = json.dumps({"caption": self._say(payload)})
         bodies = {

@@ -63,7 +63,10 @@ def test_no_threshold_means_measuring_again(setting):
     assert layers_of(switched_on(changed.operators)) == layers_of(switched_on(recipe().operators))
 
 
-READ_CAPTIONS = ("concepts", "clip", "visual_cluster", "linear_head", "recaption", "caption_facts")
+READ_CAPTIONS = (
+    "concepts", "clip", "visual_cluster", "linear_head", "recaption", "caption_facts",
+    "claim_check", "caption_clip",
+)  # fmt: skip
 """Operators that read what caption_text measures, or read one that does."""
 
 
@@ -72,7 +75,7 @@ READ_CAPTIONS = ("concepts", "clip", "visual_cluster", "linear_head", "recaption
     [
         ("image_pixels.max_pixels=1000000", {"image_pixels"}),
         ("caption_text.n=3", {"caption_text", *READ_CAPTIONS}),
-        ("clip.batch_size=32", {"clip", "visual_cluster", "linear_head"}),
+        ("clip.batch_size=32", {"clip", "visual_cluster", "linear_head", "caption_clip"}),
         ("visual_cluster.seed=1", {"visual_cluster"}),
     ],
 )
@@ -119,3 +122,12 @@ def test_samples_are_judged_alone_before_they_are_compared():
 def test_a_recipe_is_the_same_every_time(family):
     assert shipped_recipe(family) == shipped_recipe(family)
     assert shipped_recipe(family).family == family
+
+
+def test_captions_are_held_to_the_prompt_that_they_were_written_by():
+    def prompts(*settings):
+        made = recipe().with_settings(settings)
+        return [p.name for o in made.operators if o.name == "caption_facts" for p in o.prompts]
+
+    assert prompts() == ["factual"]
+    assert prompts("recaption.prompt=figure") == ["figure"]

@@ -39,15 +39,15 @@ def done(tmp_path_factory) -> Path:
     return folder / "done"
 
 
-def exported(run: Path, out: Path, workers: int = 0, **options: Any) -> dict[str, tuple[str, bool]]:
-    """Caption of each sample by its uid, and whether it says that it is a new one."""
+def exported(run: Path, out: Path, workers: int = 0, **options: Any) -> dict[str, tuple[str, str]]:
+    """Caption of each sample by its uid, and what it says it is where it is not the original."""
     with LocalEngine(workers=workers) as engine:
         export(open_corpus(str(run)), str(out), ExportOptions(**options), engine, SILENT)
     found = {}
     for sample in samples(out):
         held = json.loads(sample["json"])
-        new = json.loads(held["meta"]["lineage"]).get("caption") == "recaption"
-        found[held["meta"]["uid"]] = (held["segments"][-1]["text"], new)
+        whose = json.loads(held["meta"]["lineage"]).get("caption", "")
+        found[held["meta"]["uid"]] = (held["segments"][-1]["text"], whose)
     return found
 
 

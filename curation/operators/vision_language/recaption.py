@@ -1,9 +1,13 @@
 """New captions out of the picture and the original one, by a model behind a chat server.
 
-The server speaks OpenAI's chat completions, as vLLM does; no model is loaded here.
+The server speaks OpenAI's chat completions, as vLLM does. The small model that ships needs none: it
+is computed in the worker.
 """
 
+import importlib.metadata
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 import pyarrow as pa
 
@@ -11,8 +15,22 @@ from curation.core.errors import UsageError
 from curation.core.operator import IMAGE, BatchFn, Operator
 from curation.io.chat_models import served_model
 from curation.io.chat_settings import ChatSettings, key
+from curation.models.captioner import DEMO_CAPTIONER, weights_name
 from curation.operators.vision_language.clip_scorer import Floor
 from recaption_prompts import Prompt
+
+EMBEDDED: Final = "embedded"
+"""Name of the small model that ships."""
+
+_COMPUTE: Final = ("numpy", "tokenizers", "torch")
+"""Distributions whose version changes what the embedded model computes."""
+
+
+def embedded_identity() -> dict[str, str]:
+    """What decides the embedded model's answers: weights, device, dtype and libraries."""
+    versions = {name: importlib.metadata.version(name) for name in _COMPUTE}
+    weights = weights_name(DEMO_CAPTIONER)
+    return {"device": "cpu", "dtype": "float32", "weights": weights, **versions}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,9 +50,11 @@ class Recaption(Operator):
     servers: tuple[str, ...] = field(default=(), metadata={"hashed": False})
     """Addresses of servers, as http://gpu1:8000; all serve the same model."""
     model: str = ""
-    """Name that the servers know the model by; found from them if only they are named."""
+    """Name that the servers know the model by; found from them if only they are named. `embedded`:
+    the small model that ships, without a server; it knows the demo's pictures only."""
     prompt: Prompt = field(default_factory=lambda: Prompt.at("factual"))
-    """factual, figure or fusion, or a prompt file of your own."""
+    """factual, figure or fusion, or a prompt file of your own; `small` is the embedded model's, and
+    the only one that it takes."""
     alt_column: str = ""
     """Column of another operator with alternative texts; empty: there is none."""
     ocr_column: str = ""
@@ -80,9 +100,21 @@ class Recaption(Operator):
             raise ValueError(f"temperature must be 0 to 2, got {self.temperature}")
         Floor.parse(self.floor)
         settings = self.settings  # checks its own
+        if self.model == EMBEDDED:
+            self._check_embedded()
         if settings.servers and not self.model:
             found = served_model(settings.servers, key())
             object.__setattr__(self, "model", found)
+
+    def _check_embedded(self) -> None:
+        if self.servers:
+            raise ValueError("the embedded model needs no server: name one or the other")
+        if self.temperature:
+            raise ValueError(f"the embedded model takes temperature 0 only, got {self.temperature}")
+        if self.prompt == Prompt.at("factual"):  # the default
+            object.__setattr__(self, "prompt", Prompt.at("small"))
+        if self.prompt.name != "small":
+            raise ValueError(f"the embedded model takes the prompt small, not {self.prompt.name}")
 
     @property
     def settings(self) -> ChatSettings:
@@ -98,12 +130,16 @@ class Recaption(Operator):
 
     @property
     def threads(self) -> int:
-        """One, for a pass of its own: nothing else waits for the servers. Decides no value."""
+        """One, for a pass of its own: nothing else waits for the servers, or computes beside."""
         return 1
 
     @property
     def patience(self) -> float:
-        return self.sample_seconds + self.outage_seconds
+        return 0.0 if self.model == EMBEDDED else self.sample_seconds + self.outage_seconds
+
+    def identity(self) -> Mapping[str, str]:
+        """Weights, device and libraries of the embedded model; others are known by name alone."""
+        return embedded_identity() if self.model == EMBEDDED else {}
 
     @property
     def columns(self) -> dict[str, str]:
@@ -141,6 +177,10 @@ class Recaption(Operator):
         )
 
     def open(self) -> BatchFn:
+        if self.model == EMBEDDED:
+            from curation.operators.vision_language.recaption_embedded import EmbeddedRecaptioner
+
+            return EmbeddedRecaptioner(self, self.prompt.load())
         if not self.servers:
             raise UsageError(
                 f"recaption: no server of {self.model} is named "

@@ -14,6 +14,7 @@ from curation.operators.text.facts_claims import claims
 from curation.operators.text.facts_evidence import Evidence
 from curation.operators.text.facts_residue import residue
 from curation.operators.text.facts_sentences import sentences
+from recaption_prompts import Prompt
 
 
 def pairs(*texts, **columns):
@@ -134,10 +135,10 @@ def test_everything_is_recorded(run):
             {"sentence": 2, "start": 72, "end": 74, **cats},
         ],
         "facts_original": [
-            {"kind": "name", "claim": "Ann Smith", "kept": False},
-            {"kind": "number", "claim": "12", "kept": True},
-            {"kind": "name", "claim": "Rome", "kept": True},
-            {"kind": "date", "claim": "2019", "kept": False},
+            {"kind": "name", "claim": "Ann Smith", "kept": False, "sentences": []},
+            {"kind": "number", "claim": "12", "kept": True, "sentences": [0, 2]},
+            {"kind": "name", "claim": "Rome", "kept": True, "sentences": [0, 2]},
+            {"kind": "date", "claim": "2019", "kept": False, "sentences": []},
         ],
         "facts_precision": 1.0,
         "facts_retention": 0.5,
@@ -152,6 +153,7 @@ def test_everything_is_recorded(run):
         "recaption_language": "en",
         "recaption_language_score": pytest.approx(row["recaption_language_score"]),
         "recaption_language_differs": False,
+        "original_language_score": pytest.approx(row["original_language_score"]),
         "recaption_length_ratio": pytest.approx(79 / 36),
         "recaption_prompt_share": 0.0,
         "error": None,
@@ -186,8 +188,14 @@ def test_other_evidence_states_facts_too(run):
     assert (alone, helped) == ([0], [1])
 
 
-def test_a_copied_prompt_is_measured_but_not_what_the_original_says_too(run):
-    prompt = "Write one caption that keeps the facts of the original one"
+def test_a_copied_prompt_is_measured_but_not_what_the_original_says_too(run, tmp_path):
+    path = tmp_path / "mine.md"
+    path.write_text(
+        "---\nname: mine\nversion: 1\nvariables: caption\nimage: no\noutput: text\n---\n"
+        "# System\n\nBe brief.\n\n# User\n\n{{caption}}\n\n"
+        "Write one caption that keeps the facts of the original one"
+    )
+    prompt = Prompt.at(str(path))
     copied = "It keeps the facts of the original one."
     rows = pairs(("a dog", copied), ("keeps the facts of the original one", copied))
     out = run(CaptionFacts(prompts=(prompt,)), rows)["recaption_prompt_share"].to_pylist()
