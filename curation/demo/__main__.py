@@ -4,27 +4,33 @@
     python -m curation.demo generate --out DIR --pairs 50000
     python -m curation.demo train-clip --out DIR
     python -m curation.demo train-tokenizer --out DIR
+    python -m curation.demo train-captioner --out DIR
+    python -m curation.demo score-captioner --model DIR
 
 The first makes `source` and `truth.parquet` under --out, runs the product's own commands on the
 source, writes `report.html` and prints what was caught. The second only makes a corpus, the third
 the small CLIP that is shipped in `curation/models/demo_clip`, the fourth the tokenizer in
-`curation/models/demo_tokenizer`.
+`curation/models/demo_tokenizer`, the fifth the model in `curation/models/demo_captioner`, which the
+last judges.
 """
 
 import os
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import tyro
 from rich.console import Console
 
 from curation.core.errors import CurationError, RunError, UsageError
+from curation.demo.captioner_score import HELD_OUT, score_captioner, score_table, write_score
 from curation.demo.generate import PAIRS, SEED, Plan, generate
 from curation.demo.score import score
 from curation.demo.show import Shown, print_score
+from curation.demo.train_captioner import Training as CaptionerTraining
+from curation.demo.train_captioner import train_captioner
 from curation.demo.train_clip import PAIRS as TRAINING_PAIRS
 from curation.demo.train_clip import TRAIN_SEED, Training, train_clip
 from curation.demo.train_tokenizer import WORDS, train_tokenizer
@@ -137,6 +143,44 @@ class TrainTokenizer:
         return 0
 
 
+@dataclass(frozen=True, kw_only=True)
+class TrainCaptioner:
+    """Train the small captioner on demo scenes, and say what its captions are worth."""
+
+    out: str
+    """Folder of the model, in the format of Hugging Face."""
+    training: CaptionerTraining = field(default_factory=CaptionerTraining)
+    workers: int = os.cpu_count() or 1
+    """Processes that draw scenes."""
+
+    def run(self) -> int:
+        with LocalEngine(workers=max(0, self.workers)) as engine:
+            told = train_captioner(Path(self.out), self.training, engine, Shown())
+        print(f"{self.out}: {told['bytes'] / 1e6:.1f} MB, {told['words']:,} words")
+        return 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreCaptioner:
+    """Say what the captions of a small captioner are worth, on scenes that it never saw."""
+
+    model: str
+    """Folder of the model; its metrics.json is told the numbers."""
+    scenes: int = HELD_OUT
+    """Scenes to judge it on."""
+    workers: int = os.cpu_count() or 1
+    """Processes that draw scenes."""
+
+    def run(self) -> int:
+        if self.scenes < 1:
+            raise UsageError(f"--scenes must be at least 1, got {self.scenes}")
+        with LocalEngine(workers=max(0, self.workers)) as engine:
+            found = score_captioner(Path(self.model), engine, count=self.scenes, progress=Shown())
+        write_score(Path(self.model), found)
+        print(score_table(found))
+        return 0
+
+
 def _step(line: str) -> None:
     print(f"== {line}", file=sys.stderr, flush=True)
 
@@ -151,13 +195,17 @@ def _curate(*arguments: str) -> None:
 
 def main(arguments: list[str]) -> int:
     """Runs one command; returns its exit code."""
-    command: Generate | TrainClip | TrainTokenizer
+    command: Generate | TrainClip | TrainTokenizer | TrainCaptioner | ScoreCaptioner
     if arguments[:1] == ["generate"]:
         command = tyro.cli(Generate, prog="curation.demo generate", args=arguments[1:])
     elif arguments[:1] == ["train-clip"]:
         command = tyro.cli(TrainClip, prog="curation.demo train-clip", args=arguments[1:])
     elif arguments[:1] == ["train-tokenizer"]:
         command = tyro.cli(TrainTokenizer, prog="curation.demo train-tokenizer", args=arguments[1:])
+    elif arguments[:1] == ["train-captioner"]:
+        command = tyro.cli(TrainCaptioner, prog="curation.demo train-captioner", args=arguments[1:])
+    elif arguments[:1] == ["score-captioner"]:
+        command = tyro.cli(ScoreCaptioner, prog="curation.demo score-captioner", args=arguments[1:])
     else:
         command = tyro.cli(Demo, prog="curation.demo", args=arguments)
     try:

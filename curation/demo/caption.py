@@ -5,7 +5,7 @@ from curation.demo.nouns import article, counted
 from curation.demo.scene import Group, Scene
 from curation.demo.things import THINGS
 
-_WHERE = {
+WHERE = {
     "plain": ("on {a0} background", "against a plain {0} background", "in front of {a0} wall"),
     "stripes": ("on a striped {0} and {1} background", "in front of {0} and {1} stripes"),
     "dots": ("on {a0} background with {1} dots", "on a dotted background"),
@@ -27,17 +27,17 @@ _WHERE = {
 }
 """Of each place: `{0}` and `{1}` are its colours, `{a0}` the first with its article."""
 
-_OPENINGS = (
+OPENINGS = (
     "Illustration of", "Drawing of", "Clip art of", "Picture of", "Image of", "Cartoon of",
     "Vector drawing of", "Illustration showing", "A drawing of", "Digital art of",
 )  # fmt: skip
 
-_CLOSINGS = (
+CLOSINGS = (
     "stock illustration", "clip art", "vector drawing", "free download", "cartoon illustration",
     "greeting card", "wall art print", "for children's books", "colourful sticker",
 )  # fmt: skip
 
-_SHOPS = (
+SHOPS = (
     "Kestrel Prints", "Papermoon", "Little Atlas", "The Sign Shop", "Inkwell & Co", "Nook Studio",
     "Harbour Cards", "Daily Doodle", "Linden Press", "Blue Door Gallery",
 )  # fmt: skip
@@ -51,24 +51,24 @@ def caption(scene: Scene, rng: Rng) -> str:
     else:
         text = _sentence(scene, rng)
         if rng.uniform() < 0.25:
-            text = f"{rng.choice(_OPENINGS)} {text}"
+            text = f"{rng.choice(OPENINGS)} {text}"
     end = rng.uniform()
     if end < 0.12:
-        text = f"{text} | {rng.choice(_SHOPS)}"
+        text = f"{text} | {rng.choice(SHOPS)}"
     elif end < 0.22:
-        text = f"{text}, {rng.choice(_CLOSINGS)}"
+        text = f"{text}, {rng.choice(CLOSINGS)}"
     elif end < 0.28:
-        text = f"{text} - {rng.choice(_CLOSINGS)} {rng.integers(10_000, 1_000_000)}"
+        text = f"{text} - {rng.choice(CLOSINGS)} {rng.integers(10_000, 1_000_000)}"
     elif end < 0.5:
         text = f"{text}."
     if len(text.split()) < 3:
-        text = f"{text}, {rng.choice(_CLOSINGS)}"
+        text = f"{text}, {rng.choice(CLOSINGS)}"
     return text[0].upper() + text[1:] if rng.uniform() < 0.75 else text
 
 
 def where(scene: Scene, rng: Rng) -> str:
     """Where the scene is: "on the beach"."""
-    phrase = str(rng.choice(_WHERE[scene.place]))
+    phrase = str(rng.choice(WHERE[scene.place]))
     first, second, *_ = (*scene.place_colours, "", "")
     return (
         phrase.replace("{0}", first).replace("{1}", second).replace("{a0}", article(first or "-"))

@@ -86,7 +86,7 @@ def _draw(block: _Block) -> tuple[Any, ...]:
     for at, n in enumerate(numbers):
         scene = scene_of(block.seed, n)
         size = (block.side, block.side)
-        painted = paint(_shrunk(scene) if block.small else scene)
+        painted = paint(shrunk(scene, _SMALL) if block.small else scene)
         pixels[at] = np.asarray(painted.resize(size, Image.Resampling.BICUBIC))
         told.append(tuple(_told(scene, block.seed, n, k) for k in range(block.captions)))
         recoloured.append(_wrong(scene, _recoloured, block.seed, n))
@@ -94,10 +94,11 @@ def _draw(block: _Block) -> tuple[Any, ...]:
     return block.start, pixels, told, recoloured, turned
 
 
-def _shrunk(scene: Scene) -> Scene:
-    share = _SMALL / min(scene.width, scene.height)
+def shrunk(scene: Scene, short: int) -> Scene:
+    """The scene in a picture of another size, whose shorter side has `short` pixels."""
+    share = short / min(scene.width, scene.height)
 
-    def shrunk(box: Box) -> Box:
+    def scaled(box: Box) -> Box:
         left, top, width, height = (share * part for part in box)
         return left, top, width, height
 
@@ -105,8 +106,8 @@ def _shrunk(scene: Scene) -> Scene:
         scene,
         width=round(scene.width * share),
         height=round(scene.height * share),
-        placed=tuple(replace(placed, box=shrunk(placed.box)) for placed in scene.placed),
-        board=replace(scene.board, box=shrunk(scene.board.box)) if scene.board else None,
+        placed=tuple(replace(placed, box=scaled(placed.box)) for placed in scene.placed),
+        board=replace(scene.board, box=scaled(scene.board.box)) if scene.board else None,
     )
 
 

@@ -3,7 +3,7 @@
 python -m curation.demo train-tokenizer --out DIR
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +41,12 @@ def texts(captions: int, prose: list[Path]) -> Iterator[str]:
 def train_tokenizer(
     out: Path, prose: list[Path], words: int = WORDS, captions: int = CAPTIONS
 ) -> int:
-    """Writes `tokenizer.json` into `out`; returns its words, special tokens included.
+    """Writes `tokenizer.json` into `out`; returns its words, special tokens included."""
+    return learn_tokenizer(out, texts(captions, prose), words)
+
+
+def learn_tokenizer(out: Path, told: Iterable[str], words: int, pattern: str = PATTERN) -> int:
+    """Writes `tokenizer.json` into `out`, learnt from texts; returns its words, special ones too.
 
     Merges depend on counts alone, so the same texts give the same file.
     """
@@ -50,7 +55,7 @@ def train_tokenizer(
     tokenizer = Tokenizer(models.BPE(byte_fallback=False))
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
-            pre_tokenizers.Split(Regex(PATTERN), "isolated"),
+            pre_tokenizers.Split(Regex(pattern), "isolated"),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )
@@ -61,7 +66,7 @@ def train_tokenizer(
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(texts(captions, prose), trainer)
+    tokenizer.train_from_iterator(told, trainer)
     tokenizer.add_special_tokens([AddedToken(name, special=True) for name in SPECIAL_TOKENS])
     out.mkdir(parents=True, exist_ok=True)
     tokenizer.save(str(out / TOKENIZER_FILE))
