@@ -40,9 +40,9 @@ demo: $(VENV)/.ready
 
 test: $(VENV)/.ready-dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
-	$(BIN)/python -m pytest -m slow $(FAULTS:%=--ignore=%)
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow
 
-# What is killed on real clusters: 11 minutes that want the machine to themselves.
+# What is killed on real clusters, alone; `make test` has it beside other slow tests.
 faults: $(VENV)/.ready-dev
 	$(BIN)/python -m pytest -v $(FAULTS)
 
