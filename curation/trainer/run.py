@@ -7,8 +7,8 @@
     OUT/metrics.jsonl, spikes.jsonl, tensorboard/, quarantine.jsonl
     OUT/model/         the finished model, in Hugging Face's format
 
-Under torchrun every process calls `train`. Inside Ray Train, call it in the loop of each worker:
-the process group that Ray made is used (that was not run in this repository's tests).
+Under torchrun every process calls `train`, under Ray Train every worker (`jobs/train_on_ray.py`):
+the process group that is there already is used.
 """
 
 import json

@@ -28,12 +28,18 @@ def corpora(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def train(
-    out: Path, *asked: object, processes: int = 1, steps: int = 3
+    out: Path, *asked: object, processes: int = 1, steps: int = 3, ray: bool = False
 ) -> subprocess.CompletedProcess[str]:
-    """`curate train` for some steps of four packs, in so many processes."""
+    """`curate train` for some steps of four packs, in so many processes, torchrun's or Ray's."""
     start = [sys.executable]
-    if processes > 1:
+    if ray:
+        start += ["-m", "jobs.train_on_ray", "--processes", str(processes)]
+        start += ["--scratch", str(out.parent / "scratch"), "--"]
+    elif processes > 1:
         start += ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+        start += ["-m", "curation", "train"]
+    else:
+        start += ["-m", "curation", "train"]
     small = [
         "--stage",
         "1",
@@ -46,7 +52,7 @@ def train(
     ]
     small += ["--sequence-length", "256", "--workers", "0"]
     small += ["--set", "warmup=0", "--set", "vision.image_max_pixels=31360"]
-    command = [*start, "-m", "curation", "train", *small, "--out", str(out), *map(str, asked)]
+    command = [*start, *small, "--out", str(out), *map(str, asked)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     return subprocess.run(
         command, env=environment, capture_output=True, text=True, timeout=400, check=False
@@ -80,6 +86,25 @@ def test_two_processes_train_the_model_that_one_trains(corpora, tmp_path, config
     assert alone.keys() == shared.keys()
     for name, weight in alone.items():
         assert (shared[name] - weight).norm() <= 1e-3 * weight.norm().clamp(min=1e-2), name
+
+
+def test_workers_of_ray_train_train_as_one_process_does(corpora, tmp_path) -> None:
+    asked = ["--config", "tiny", "--corpus", f"{corpora / FAMILIES[0]}:1"]
+    alone = train(tmp_path / "alone", *asked)
+    assert alone.returncode == 0, alone.stderr[-3000:]
+    shared = train(tmp_path / "ray", *asked, processes=2, ray=True)
+    assert shared.returncode == 0, shared.stderr[-3000:]
+    one, two = (read_metrics(tmp_path / name) for name in ("alone", "ray"))
+    assert [r["step"] for r in two] == [1, 2, 3]
+    assert [r["tokens"] for r in two] == [r["tokens"] for r in one]
+    assert [r["loss"] for r in two] == pytest.approx([r["loss"] for r in one], rel=1e-6)
+
+
+def test_a_corpus_that_is_missing_is_said_by_ray_too(tmp_path) -> None:
+    ended = train(tmp_path / "out", "--corpus", tmp_path / "nowhere", processes=2, ray=True)
+    assert ended.returncode == 1
+    assert "nowhere" in ended.stderr
+    assert ended.stderr.rstrip().splitlines()[-1].startswith("train_on_ray: ")
 
 
 def test_a_corpus_that_is_missing_is_said_once(tmp_path) -> None:
