@@ -67,14 +67,15 @@ def told(scene: Scene, words: bool = False) -> str:
         read = board.words.replace("\n", " ")
         says = f'that says "{read}"' if words else "with words"
         said = f"{said} and {article(f'{board.colour} {board.kind}')} {says}"
-    return f"{said[0].upper()}{said[1:]} {_where(scene)}"
+    return f"{said[0].upper()}{said[1:]} {where_told(scene)}"
 
 
 def _named(group: Group) -> str:
     return counted(group.thing, f"{group.size} {group.colour}".strip(), group.count)
 
 
-def _where(scene: Scene) -> str:
+def where_told(scene: Scene) -> str:
+    """Where a scene is, always in the same words: "on the beach"."""
     colours = scene.place_colours
     if scene.place in ("stripes", "checks"):  # neither of their colours comes first
         colours = tuple(sorted(colours))
@@ -165,19 +166,43 @@ _IDLE = re.compile(
 )
 
 
-@dataclass(frozen=True)
-class _Named:
+@dataclass(frozen=True, kw_only=True)
+class Mention:
+    """A thing that a caption names."""
+
     thing: str
+    colour: str
+    size: str
+    number: str
+    """Of things, as a figure; empty for one, or where none is said."""
     start: int
     stop: int
 
 
 def stated(caption: str) -> frozenset[Fact]:
     """What a caption in the demo's words says; other words are passed over."""
+    facts: set[Fact] = {("words", quoted) for quoted in _QUOTED.findall(caption.lower())}
+    text, places = _without_place(caption)
+    named = list(_mentions(text))
+    for each in named:
+        facts.add(("object", each.thing))
+        for kind in ("colour", "size"):
+            if said := getattr(each, kind):
+                facts.add((kind, each.thing, said))
+        if each.number:
+            facts.add(("count", each.thing, each.number))
+    return frozenset(facts | places | set(_related(text, named)))
+
+
+def mentions(caption: str) -> list[Mention]:
+    """Things that a caption in the demo's words names, in its order."""
+    return list(_mentions(_without_place(caption)[0]))
+
+
+def _without_place(caption: str) -> tuple[str, set[Fact]]:
+    """A caption in small letters, blank where it names no things, and what it says of its place."""
     facts: set[Fact] = set()
-    text = caption.lower()
-    facts |= {("words", quoted) for quoted in _QUOTED.findall(text)}
-    text = _IDLE.sub(lambda found: "|" * len(found[0]), _TITLES.sub(_blank, text))
+    text = _IDLE.sub(lambda found: "|" * len(found[0]), _TITLES.sub(_blank, caption.lower()))
     for kind, pattern in _WHERES:
         if found := pattern.search(text):
             facts.add(("place", kind))
@@ -189,18 +214,20 @@ def stated(caption: str) -> frozenset[Fact]:
                 if said.get(key)
             }
             text = text[: found.start()] + "." * len(found[0]) + text[found.end() :]
-    named = []
+    return text, facts
+
+
+def _mentions(text: str) -> Iterator[Mention]:
     for found in _PHRASE.finditer(text):
-        thing = _FORMS[found["thing"]]
-        named.append(_Named(thing, found.start(), found.end()))
-        facts.add(("object", thing))
-        if found["colour"]:
-            facts.add(("colour", thing, found["colour"]))
-        if found["size"]:
-            facts.add(("size", thing, found["size"]))
-        if found["number"] in _NUMBERS:
-            facts.add(("count", thing, str(_NUMBERS.index(found["number"]) + 2)))
-    return frozenset(facts | set(_related(text, named)))
+        number = found["number"]
+        yield Mention(
+            thing=_FORMS[found["thing"]],
+            colour=found["colour"] or "",
+            size=found["size"] or "",
+            number=str(_NUMBERS.index(number) + 2) if number in _NUMBERS else "",
+            start=found.start(),
+            stop=found.end(),
+        )
 
 
 def _blank(found: re.Match[str]) -> str:
@@ -217,7 +244,7 @@ _LINKS = {
 """Words between two things to their relation, and whether the second comes first in it."""
 
 
-def _related(text: str, named: list[_Named]) -> Iterator[Fact]:
+def _related(text: str, named: list[Mention]) -> Iterator[Fact]:
     for at, (one, two) in enumerate(itertools.pairwise(named)):
         link = text[one.stop : two.start].strip()
         if link == "between" and at + 2 < len(named):

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from curation.demo.canvas import Rng
 from curation.demo.caption import CLOSINGS, SHOPS, caption
+from curation.demo.captions_edit import edited
 from curation.demo.captions_facts import Fact, stated, told, truths
 from curation.demo.captions_names import draw_extras
 from curation.demo.compose import compose
@@ -28,7 +29,7 @@ class Noisy:
 
     original: str
     rewritten: str
-    """All that is true of the picture, and the extras."""
+    """What it has right, its colours and place set right, and the extras."""
     true: frozenset[Fact]
     """Facts of the picture that the original has right."""
     false: frozenset[Fact]
@@ -53,8 +54,7 @@ def noisy(scene: Scene, rng: Rng) -> Noisy:
     said, true = stated(original), truths(scene)
     extras = (*_credits(original), *extras)
     extras = tuple(sorted(extras, key=original.find))
-    board = scene.board.words.replace("\n", " ") if scene.board is not None else ""
-    rewritten = told(scene, words=bool(board) and f'"{board}"' in original)
+    rewritten = edited(scene, original, said & true)
     return Noisy(
         original=original,
         rewritten=f"{', '.join((rewritten, *extras))}.",

@@ -29,7 +29,7 @@ from curation.engines.local import LocalEngine
 from curation.models.captioner import weights_name
 from curation.models.glm4v.config import Glm4vConfig, TextConfig, TokenIds, VisionConfig
 from curation.models.glm4v.processor import Processor
-from curation.models.glm4v.tokenizer import Tokenizer
+from curation.models.glm4v.tokenizer import TOKENIZER_FILE, Tokenizer
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -48,7 +48,7 @@ _PATIENCE = 600.0
 class Training:
     """How long and on what the model is trained."""
 
-    scenes: int = 18_000
+    scenes: int = 26_000
     seed: int = SEED
     texts: int = 6_000
     """Scenes whose captions the vocabulary is learnt from."""
@@ -62,7 +62,7 @@ class Training:
     """Folder of a model to go on from; empty: a new one."""
     stop: int = 0
     """Steps after which it ends, however the learning rate stands; 0: all."""
-    looks: int = 2
+    looks: int = 3
     """Times that the vision tower sees all scenes before captions begin, told what is where."""
     seeing: float = 0.3
     """Weight of what the pictures show while captions are learnt."""
@@ -124,7 +124,7 @@ def train_captioner(
     if out.exists() and not {path.suffix for path in out.iterdir()} <= _OURS:
         raise UsageError(f"{out}: holds other files; choose another --out")
     start = time.monotonic()
-    words = learn_tokenizer(out, texts(training.seed, training.texts), WORDS, PATTERN)
+    words = _vocabulary(out, training)
     pictures = draw_pictures(training.seed, training.scenes, engine, small=True, progress=progress)
     engine.close()
     drawn = time.monotonic()
@@ -144,6 +144,17 @@ def train_captioner(
     }
     (out / METRICS_FILE).write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
     return {**told, "losses": losses}
+
+
+def _vocabulary(out: Path, training: Training) -> int:
+    """Puts the tokenizer into the folder: a new one, or that of the model to go on from."""
+    if not training.start:
+        return learn_tokenizer(out, texts(training.seed, training.texts), WORDS, PATTERN)
+    tokenizer = Tokenizer(training.start)
+    words = tokenizer.vocabulary  # raises UsageError where there is none
+    out.mkdir(parents=True, exist_ok=True)
+    (out / TOKENIZER_FILE).write_bytes((Path(training.start) / TOKENIZER_FILE).read_bytes())
+    return words
 
 
 _OURS = {".json", ".safetensors", ".jinja", ".md"}
