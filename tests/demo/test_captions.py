@@ -1,15 +1,19 @@
 """Captions as facts, originals with planted faults, and requests that a server would see too."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from curation.demo.caption import caption
+from curation.demo.captions_edit import edited
 from curation.demo.captions_facts import KINDS, stated, told, truths
 from curation.demo.captions_names import draw_extras
 from curation.demo.captions_noise import changed, claim, noisy
 from curation.demo.captions_pictures import VISION, draw_pictures
 from curation.demo.captions_tasks import exchanges, lessons
 from curation.demo.pair import scene_of
+from curation.demo.scene import Group
 from curation.engines.local import LocalEngine
 from curation.models.glm4v.processor import Processor
 from curation.models.glm4v.tokenizer import demo_tokenizer
@@ -87,6 +91,52 @@ def test_a_noisy_original_says_which_of_its_facts_are_false_and_the_answer_has_n
             assert extra in given.rewritten
         kinds |= {KINDS[fact[0]] for fact in given.false}
     assert kinds == {"object", "attribute", "relation", "place"}
+
+
+def test_an_answer_keeps_all_that_an_original_has_right():
+    """Only a second relation between the same things may go: on top of is above, too."""
+    kept = 0
+    for n, scene in enumerate(SCENES):
+        given = noisy(scene, rng(n))
+        facts = stated(given.rewritten)
+        assert {fact for fact in given.true - facts if fact[0] not in ("left", "next")} == set()
+        kept += len(given.true & facts)
+        named = {fact[1] for fact in stated(given.original) if fact[0] == "object"}
+        assert {fact[1] for fact in facts if fact[0] == "object"} <= named
+    assert kept > 0.99 * sum(len(noisy(scene, rng(n)).true) for n, scene in enumerate(SCENES))
+
+
+GROUPS = (
+    Group(thing="phone", colour="blue", size="small"),
+    Group(thing="phone", colour="white", size="big"),
+    Group(thing="scissors", colour="red", count=3),
+)
+
+
+@pytest.mark.parametrize(
+    ("relation", "groups", "original", "answer"),
+    [
+        ("left", GROUPS[:2], "A big white phone to the right of a phone",
+         "A big white phone to the right of a blue phone on a green background"),
+        ("on", GROUPS[1:], "Three pairs of scissors with a phone on top",
+         "A white phone on top of three pairs of red scissors on a green background"),
+        ("on", GROUPS[1:], "A phone on scissors in the snow",
+         "A white phone on top of pairs of red scissors on a green background"),
+        ("left", GROUPS[1:], "Two pairs of scissors to the left of a red phone",
+         "Pairs of red scissors and a white phone on a green background"),
+        ("between", GROUPS, "A phone, a dog and a phone",
+         "A blue phone and a white phone on a green background"),
+        ("left", GROUPS[:2], "Three dogs | Papermoon", "A picture on a green background"),
+    ],
+)  # fmt: skip
+def test_an_original_is_set_right(relation, groups, original, answer):
+    scene = replace(
+        SCENES[0], groups=groups, relation=relation, place="plain", place_colours=("green",),
+        board=None,
+    )  # fmt: skip
+    said = edited(scene, original, stated(original) & truths(scene))
+    assert said == answer
+    assert stated(said) <= truths(scene)
 
 
 def test_half_of_the_originals_hold_what_no_picture_shows():
