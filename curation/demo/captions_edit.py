@@ -8,7 +8,7 @@ guessed among 400.
 from dataclasses import dataclass
 
 from curation.demo.captions_facts import Fact, Mention, mentions, where_told
-from curation.demo.nouns import article, counted, plural
+from curation.demo.nouns import article, counted
 from curation.demo.scene import Group, Scene
 
 NOTHING = "A picture"

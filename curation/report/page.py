@@ -7,11 +7,8 @@ that quotes the run log, marked as such, tells of a machine and a clock.
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from curation.core.corpus import MANIFEST
 from curation.core.errors import UsageError
@@ -20,6 +17,7 @@ from curation.io.store import Store, check_folder_of, write_file
 from curation.report.anchors import anchors, examples
 from curation.report.chart import FUNNEL_WIDTH, WIDTH, HistogramChart, funnel_rows, histogram_chart
 from curation.report.cost import cost_of
+from curation.report.drawn import templates
 from curation.report.entry_names import entry_names, vocabulary_entries
 from curation.report.exported import bytes_of_export
 from curation.report.funnel import Funnel, funnel, undecided_funnel
@@ -31,15 +29,7 @@ from curation.report.recaption import DRAWING, Recaptions, recaptions
 from curation.report.run_record import RunRecord, run_records
 from curation.report.selection import Selection, selection
 from curation.report.tiles import PICTURE_BYTES
-from curation.report.wording import (
-    GLOSSARY,
-    byte_size,
-    display_safe,
-    duration,
-    figures,
-    number,
-    percent,
-)
+from curation.report.wording import GLOSSARY, percent
 from schemas.manifest import LayerRef
 
 PAGE_BYTES = 4_900_000
@@ -98,24 +88,6 @@ def _pictured(view: dict[str, Any]) -> list[Gallery | Selection | Recaptions]:
     return [part for part in parts if part is not None]
 
 
-@cache
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("curation.report", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["count"] = lambda value: f"{value:,}"
-    environment.filters["number"] = number
-    environment.filters["figures"] = figures
-    environment.filters["duration"] = duration
-    environment.filters["bytes"] = byte_size
-    environment.filters["safe_text"] = display_safe
-    return environment
-
-
 def _written(view: dict[str, Any], records: list[RunRecord]) -> str:
     names = {
         "percent": percent,
@@ -126,7 +98,7 @@ def _written(view: dict[str, Any], records: list[RunRecord]) -> str:
         "cost": cost_of(records, view["funnel"].ingested),
         "record": records[-1] if records else None,
     }
-    return _environment().get_template("page.html.j2").render(**view, **names)
+    return templates().get_template("page.html.j2").render(**view, **names)
 
 
 def _corpus_page(corpus: Corpus, opened: Opened) -> Callable[[int], dict[str, Any]]:

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from curation.core.errors import ERROR_CODES, CorpusError, UsageError
 from curation.io.corpus import Corpus, Opened, open_any
 from curation.io.store import check_folder_of, write_file
 from curation.report import recaption_summary as summary
+from curation.report.drawn import templates
 from curation.report.overview import LINE
 from curation.report.recaption_chart import HEIGHT, WIDTH, BeforeAfter, before_after
 from curation.report.recaption_columns import parts, recaptioned
@@ -159,15 +158,7 @@ def _opened(path: str) -> Opened:
 
 def page(found: Recaptions | None, corpus: Corpus) -> str:
     """A page of its own."""
-    environment = Environment(
-        loader=PackageLoader("curation.report", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["count"] = lambda value: f"{value:,}"
-    template = environment.get_template("recaption_page.html.j2")
+    template = templates().get_template("recaption_page.html.j2")
     warnings = [display_safe(warning, LINE) for warning in corpus.manifest.warnings]
     return template.render(
         recaptions=found, family=corpus.manifest.family, warnings=warnings, **DRAWING

@@ -5,14 +5,11 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from curation.report.wording import display_safe
+from curation.report.wording import EMAIL, LONG_NUMBER, display_safe
 
 LONGEST = 1_000
 """Characters of a caption that are shown beside its pair."""
 
-_EMAIL = re.compile(r"[^\s@<>]{1,64}@[^\s@<>]{1,255}")
-_LONG_NUMBER = re.compile(r"\d(?:[ ()+./-]{0,3}\d){8,}")
-"""Nine digits and more, as in `wording`: telephone and card numbers."""
 _ACCENTS = 2
 """Marks over one letter that are shown; more would cover the lines around it."""
 _GONE = "\0"
@@ -61,7 +58,7 @@ def legible(text: str) -> str:
     Controls and direction marks become NUL, white space a space; characters of what looks like an
     e-mail address, a telephone or a card number become dots.
     """
-    for private in (_EMAIL, _LONG_NUMBER):
+    for private in (EMAIL, LONG_NUMBER):
         text = private.sub(lambda found: re.sub(r"[^\W_]", "•", found[0]), text)
     shown, accents = [], 0
     for character in text:

@@ -10,13 +10,13 @@ CAPTION = 200
 """Characters of a caption that are shown."""
 
 _BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-_EMAIL = re.compile(r"[^\s@<>]{1,64}@[^\s@<>]{1,255}")
+EMAIL = re.compile(r"[^\s@<>]{1,64}@[^\s@<>]{1,255}")
 _MARK = "[\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff]"
 _STACK = re.compile(f"({_MARK}{{2}}){_MARK}+")
 """Marks stacked higher than any language does, that would cover the lines around them."""
 _NO_EMAIL = "•••@•••"
 _DIGIT = re.compile(r"\d")
-_LONG_NUMBER = re.compile(r"\d(?:[ ()+./-]{0,3}\d){8,}")
+LONG_NUMBER = re.compile(r"\d(?:[ ()+./-]{0,3}\d){8,}")
 """Nine digits and more: telephone and card numbers; a date has eight."""
 
 PERSONAL = ("email_count", "phone_count", "card_count")
@@ -101,7 +101,7 @@ def shown_caption(text: str, length: int, *, personal: bool) -> str:
     """
     look = text[: 4 * CAPTION]
     line = _clean(look)
-    line = masked(line) if personal else _LONG_NUMBER.sub(_dotted, _EMAIL.sub(_NO_EMAIL, line))
+    line = masked(line) if personal else LONG_NUMBER.sub(_dotted, EMAIL.sub(_NO_EMAIL, line))
     return _cut(line, CAPTION, length, whole=length <= len(look))
 
 
@@ -123,7 +123,7 @@ def _cut(line: str, limit: int, length: int, *, whole: bool) -> str:
 
 def masked(text: str) -> str:
     """Digits and addresses made unreadable, for captions dropped for the personal data in them."""
-    return _DIGIT.sub("•", _EMAIL.sub(_NO_EMAIL, text))
+    return _DIGIT.sub("•", EMAIL.sub(_NO_EMAIL, text))
 
 
 def _dotted(found: re.Match[str]) -> str:

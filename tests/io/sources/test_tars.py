@@ -208,7 +208,11 @@ def test_an_archive_without_an_end_mark_loses_nothing(tmp_path):
     assert [uid(r) for r in read_all(source)] == UIDS[:4]
 
 
-@pytest.mark.parametrize("data", [b"", b"not gzip", gzip.compress(b"not a tar", mtime=0)], ids=["empty", "no-gzip", "no-tar"])
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"not gzip", gzip.compress(b"not a tar", mtime=0)],
+    ids=["empty", "no-gzip", "no-tar"],
+)
 def test_a_gzip_that_is_none_has_no_samples_and_a_note(tmp_path, data):
     (tmp_path / "t.tar.gz").write_bytes(data)
     _, source = opened(tmp_path / "t.tar.gz", tmp_path / "s")

@@ -16,7 +16,7 @@ from curation.engines.local import LocalEngine
 from curation.io.sources import SourceOptions
 from curation.models import captioner
 from curation.models.captioner import SLOTS
-from curation.operators.vision_language import recaption
+from curation.operators.vision_language import chat_operator
 from curation.operators.vision_language.recaption import EMBEDDED, Recaption
 from curation.operators.vision_language.recaption_embedded import EmbeddedRecaptioner
 from curation.pipeline.ingest import IngestRequest, ingest
@@ -142,7 +142,7 @@ def test_the_fingerprint_holds_the_weights(monkeypatch):
     assert told["weights"] == captioner.weights_name(captioner.DEMO_CAPTIONER)
     assert {"device", "dtype", "torch", "tokenizers"} <= told.keys()
     before = operator_fingerprint(operator(), {})
-    monkeypatch.setattr(recaption, "weights_name", lambda _: "other")
+    monkeypatch.setattr(chat_operator, "weights_name", lambda _: "other")
     assert operator_fingerprint(operator(), {}) != before
     assert Recaption(model="tiny").identity() == {}
 
