@@ -115,7 +115,7 @@ def recipe() -> Recipe:
     )
 
 
-if __name__ == "__main__":  # spark-submit, ray job submit and python run the recipe by this file
+if __name__ == "__main__":  # spark-submit, ray job submit and python run the recipe of this file
     from curation.cli import submitted
 
-    submitted("image-text")
+    submitted("image-text", recipe)

@@ -44,8 +44,8 @@ class Working:
     """Address of the Spark cluster, as spark://HOST:7077. Default: as spark-submit says, else all
     cores of this machine."""
     ray_address: str = ""
-    """Address of the Ray cluster. Default: the one that the job was submitted to, else this
-    machine."""
+    """Address of the Ray cluster, as HOST:6379. Default: the one that the job was submitted to,
+    else this machine."""
     deadline: float = 60.0
     """Seconds that an operator may take for one record; 0 waits for ever."""
     worker_memory: str = ""
@@ -84,6 +84,20 @@ def _check_installed(engine: str) -> None:
         require(engine, f"engine {engine}", _NEEDS[engine])
 
 
+def _check_placed(working: Working, placement: Mapping[str, Placement]) -> None:
+    """Raises UsageError for resources that the engine of a stage does not hand out."""
+    plain = Placement()
+    for name, placed in placement.items():
+        if (placed.engine or working.engine) == "ray":
+            continue
+        for field in ("gpus", "cpus", "pool"):
+            if getattr(placed, field) != getattr(plain, field):
+                raise UsageError(
+                    f"--place {name}.{field}: only Ray hands out {field}; "
+                    f"add --place {name}.engine=ray, or --engine ray"
+                )
+
+
 def engine_of(
     working: Working, scratch: Store | None, placement: Mapping[str, Placement]
 ) -> MixedEngine:
@@ -91,6 +105,7 @@ def engine_of(
     stages = {name: placed.engine for name, placed in placement.items() if placed.engine}
     for name in stages.values():
         _check_installed(name)
+    _check_placed(working, placement)
     limits = working.limits()
 
     def start(name: str) -> Closable:
@@ -116,4 +131,7 @@ def engine_of(
             )
         return cast(Closable, made)
 
-    return MixedEngine(working.engine, stages, start)
+    engine = MixedEngine(working.engine, stages, start)
+    if any(placed.gpus for placed in placement.values()):  # which only Ray hands out
+        engine.begin("ray")
+    return engine

@@ -2,12 +2,16 @@
 
 import os
 import sys
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import tyro
 
 from curation.core.errors import CurationError
 from curation.version import __version__
+
+if TYPE_CHECKING:
+    from curation.pipeline.recipe import Recipe
 
 EPILOG = (
     "Exit codes: 0 well, 1 a failed run or check, 2 a command that means nothing. "
@@ -58,11 +62,14 @@ def entry() -> None:
     _leave(main())
 
 
-def submitted(family: str) -> None:
-    """A recipe's file as a script: `curate run FAMILY` with the script's arguments.
+def submitted(family: str, recipe: "Callable[[], Recipe]") -> None:
+    """A recipe's file as a script: `curate run FAMILY` of that recipe, with the script's arguments.
 
     The engine is the one that the script was submitted to, unless --engine names one.
     """
+    from jobs import use
+
+    use(family, recipe)
     arguments = sys.argv[1:]
     if not any(word.partition("=")[0] == "--engine" for word in arguments):
         engine = next((name for sign, name in _SUBMITTED if sign in os.environ), "local")

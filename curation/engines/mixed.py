@@ -43,6 +43,14 @@ class MixedEngine:
             _, engine = self._running.popitem()
             engine.close()
 
+    def begin(self, name: str) -> None:
+        """Starts an engine now: what it lacks is said before other stages take their hours."""
+        try:
+            self._named(name)
+        except BaseException:
+            self.close()
+            raise
+
     @property
     def workers(self) -> int:
         return self._named(self._own).workers

@@ -45,9 +45,19 @@ def connect(address: str | None, cores: int) -> bool:
             )
     except (ConnectionError, OSError, RuntimeError, ValueError) as error:
         said = str(error).partition("\n")[0]
-        raise RunError(f"no Ray cluster at {there}: {said}") from error
+        raise RunError(f"no Ray cluster at {there}: {said}{_hint(there)}") from error
     _quiet()
     return True
+
+
+def _hint(there: str) -> str:
+    """What most often keeps out a process that reaches the port."""
+    if there == "local" or os.environ.get("RAY_AUTH_MODE") == "token":
+        return ""
+    return (
+        "; if the cluster was started with a token, say RAY_AUTH_MODE=token and have its "
+        "~/.ray/auth_token here"
+    )
 
 
 @contextlib.contextmanager

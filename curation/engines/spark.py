@@ -29,6 +29,7 @@ from curation.core.operator import Operator
 from curation.engines.isolated import Isolated, unwrapped
 from curation.engines.reach import unreachable
 from curation.engines.spark_failures import spark_failures
+from curation.engines.spark_preamble import without_preamble
 from curation.engines.spark_session import (
     SparkStepSession,
     answer,
@@ -230,7 +231,8 @@ def _begin(master: str | None, conf: Mapping[str, str]) -> SparkSession:
     first = SparkConf(loadDefaults=False)
     for name, value in {"spark.ui.showConsoleProgress": "false", **conf}.items():
         first.set(name, value)  # what a JVM is started with, as its memory
-    SparkContext._ensure_initialized(conf=first)
+    with without_preamble():
+        SparkContext._ensure_initialized(conf=first)
     given = SparkConf()
     address = master or given.get("spark.master", None)
     if address is None:

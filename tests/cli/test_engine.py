@@ -71,6 +71,9 @@ def test_the_training_recipe_s_file_is_curate_train(tmp_path):
         (("--deadline", "nan"), 2, "--deadline must be at least 0"),
         (("--place", "clip.gpus=nan"), 2, "gpus and pool must be at least 0"),
         (("--place", "clip.gpus=abc"), 2, "gpus takes a number"),
+        (("--place", "clip.gpus=1"), 2, "only Ray hands out gpus; add --place clip.engine=ray"),
+        (("--place", "clip.pool=9", "--engine", "spark"), 2, "only Ray hands out pool"),
+        (("--place", "clip.engine=ray", "--place", "clip.gpus=1"), 2, "placed on 1 GPUs, but no"),
         (("--engine", "ray", "--ray-address", "127.0.0.1:1"), 1, "no Ray cluster at 127.0.0.1:1"),
         (("--engine", "spark", "--spark-master", "http://x:1"), 2, "Spark master 'http://x:1'"),
         (("--engine", "spark", "--spark-master", "spark://127.0.0.1:1"), 1, "no Spark master at"),
@@ -84,4 +87,5 @@ def test_a_cluster_or_an_amount_that_cannot_be_is_one_line(tmp_path, asked, code
     assert done.returncode == code, done.stderr
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith("curate: ") and said in last
-    assert "Traceback" not in done.stderr
+    assert "Traceback" not in done.stderr and "incubator" not in done.stderr
+    assert not (tmp_path / "out").exists()  # said before anything is done

@@ -23,7 +23,6 @@ RAY = str(Path(sys.executable).with_name("ray"))
 HOST = "127.0.0.1"
 
 _ENVIRONMENT = {
-    "PYTHONPATH": str(REPO),
     "RAY_USAGE_STATS_ENABLED": "0",
     # A node that is killed is missed after some seconds, one on a busy machine is not.
     "RAY_health_check_initial_delay_ms": "1000",
@@ -59,13 +58,14 @@ def _end_with_parent() -> None:
 class RayCluster:
     """Head and workers, each node with its own folder; ended with all its processes."""
 
-    def __init__(self) -> None:
+    def __init__(self, package: bool) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="rc", dir="/tmp"))  # sockets want a short path
         self._environment = {
             **{k: v for k, v in os.environ.items() if not k.startswith("RAY_")},
             **_ENVIRONMENT,
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": secrets.token_hex(32),
+            "PYTHONPATH": str(REPO) if package else "",
         }
         self._port, self._dashboard = free_ports(2)
         self.head: subprocess.Popen[bytes] | None = None
@@ -124,12 +124,16 @@ class RayCluster:
             return 0
         return sum(node["raylet"].get("state") == "ALIVE" for node in nodes)
 
-    def submit(self, *command: str) -> "subprocess.Popen[str]":
+    def submit(
+        self, *command: str, options: tuple[str, ...] = (), **environment: str
+    ) -> "subprocess.Popen[str]":
         """`ray job submit` of a Python script and its arguments, which ends as the job does."""
         address = f"http://{HOST}:{self._dashboard}"
+        sent = [*options, "--", sys.executable, *command]
         return subprocess.Popen(
-            [RAY, "job", "submit", "--address", address, "--", sys.executable, *command],
-            env=self._environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            [RAY, "job", "submit", "--address", address, *sent],
+            env={**self._environment, **environment},
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
 
     def kill_worker(self) -> None:
@@ -177,9 +181,9 @@ def family(pid: int) -> list[psutil.Process]:
 
 
 @contextlib.contextmanager
-def ray_cluster() -> Iterator[RayCluster]:
-    """A cluster that nobody else joins."""
-    cluster = RayCluster()
+def ray_cluster(*, package: bool = True) -> Iterator[RayCluster]:
+    """A cluster that nobody else joins. Without `package` its nodes are not told of this one."""
+    cluster = RayCluster(package)
     try:
         yield cluster
     finally:

@@ -119,9 +119,11 @@ class SparkCluster:
         """Workers that have ever joined."""
         return (self.folder / "0.log").read_text().count("Registering worker")
 
-    def submit(self, script: Path, *arguments: str) -> "subprocess.Popen[str]":
+    def submit(
+        self, script: Path, *arguments: str, options: tuple[str, ...] = ()
+    ) -> "subprocess.Popen[str]":
         """`spark-submit` in client mode of a Python script and its arguments."""
-        settings = [f"--conf={name}={value}" for name, value in _SUBMIT.items()]
+        settings = [*options, *(f"--conf={name}={value}" for name, value in _SUBMIT.items())]
         command = [str(SPARK / "bin" / "spark-submit"), "--master", self.address]
         job = subprocess.Popen(
             [*command, "--deploy-mode", "client", *settings, str(script), *arguments],

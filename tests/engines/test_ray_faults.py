@@ -134,6 +134,17 @@ def balanced(out: Path) -> int:
     return totals.quarantined
 
 
+def test_four_times_the_object_store_goes_through_it(cluster, tmp_path):
+    """400 MB through stores of 100 MB: readers wait for the model, and nothing is spilled."""
+    cluster.start(workers=2)
+    job = cluster.submit(str(Path(__file__).with_name("ray_bulk_job.py")), str(tmp_path))
+    said, _ = job.communicate(timeout=300)
+    assert job.returncode == 0, said
+    logs = list(cluster.folder.glob("*/session_*/logs/raylet.out"))
+    assert logs
+    assert not any("Spilled" in log.read_text() for log in logs)
+
+
 def test_an_undisturbed_job_says_nothing_of_ray(submit, local):
     job = submit()
     said = job.ends()

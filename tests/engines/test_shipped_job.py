@@ -1,7 +1,11 @@
 """The job that ships, submitted to real clusters, alone and mixed: the bytes of one machine."""
 
+import json
 import os
+import shutil
 import subprocess
+import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -50,3 +54,119 @@ def test_ray_job_submit(options, local, tmp_path):
         cluster.start(workers=2)
         ended(cluster.submit("-m", "jobs.image_text", *options, "--out", str(tmp_path / "run")))
     assert tree(tmp_path / "run") == local
+
+
+OPERATOR = '''
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curation.core.operator import Operator, append
+
+
+@dataclass(frozen=True, kw_only=True)
+class Vowels(Operator):
+    """How often a caption has the letter a."""
+
+    name = "vowels"
+
+    @property
+    def requires(self):
+        return pa.schema([("text", pa.string())])
+
+    @property
+    def provides(self):
+        return pa.schema([("vowels", pa.int32())])
+
+    def open(self):
+        def measured(batch):
+            counts = pc.count_substring(batch["text"], "a")
+            return append(batch, self.provides, {"vowels": pc.cast(counts, pa.int32())})
+
+        return measured
+'''
+
+RECIPE = """
+from dataclasses import replace
+
+from curation.cli import submitted
+from curation.relational.select import Rule
+from jobs import image_text
+from own_vowels import Vowels
+
+
+def recipe():
+    shipped = image_text.recipe()
+    heuristics, *others = shipped.stages
+    rule = Rule(reason="vowels", column="vowels", kind="at_least", threshold=3, source="own")
+    heuristics = replace(heuristics, rules=(*heuristics.rules, rule))
+    return replace(
+        shipped, operators=(Vowels(), *shipped.operators), stages=(heuristics, *others)
+    )
+
+
+if __name__ == "__main__":
+    submitted("image-text", recipe)
+"""
+
+
+SHIPPED = """
+import curation
+
+assert "runtime_resources" in curation.__file__, curation.__file__
+"""
+
+
+@pytest.fixture
+def own(tmp_path) -> tuple[Path, Path]:
+    """A recipe of one's own, and the folder of a module with its operator."""
+    script, module = tmp_path / "own.py", tmp_path / "module"
+    module.mkdir()
+    script.write_text(RECIPE)
+    (module / "own_vowels.py").write_text(OPERATOR)
+    return script, module
+
+
+@pytest.fixture
+def own_local(own, options, tmp_path) -> dict[str, str]:
+    script, module = own
+    command = [sys.executable, str(script), *options, "--out", str(tmp_path / "here")]
+    environment = {**os.environ, "PYTHONPATH": f"{module}:{JOB.parents[1]}"}
+    subprocess.run(command, env=environment, check=True, capture_output=True)
+    manifest = json.loads((tmp_path / "here" / "corpus" / "manifest.json").read_text())
+    assert "vowels" in {layer["operator"] for layer in manifest["layers"]}
+    assert any("vowels" in json.dumps(stage) for stage in manifest["stages"])
+    return tree(tmp_path / "here")
+
+
+def test_spark_submit_of_a_recipe_and_an_operator_of_ones_own(own, own_local, options, tmp_path):
+    """Executors have the module from `--py-files` alone."""
+    script, module = own
+    with zipfile.ZipFile(tmp_path / "mine.zip", "w") as archive:
+        archive.write(module / "own_vowels.py", "own_vowels.py")
+    with spark_cluster() as cluster:
+        cluster.start(workers=1)
+        sent = ("--py-files", str(tmp_path / "mine.zip"))
+        ended(cluster.submit(script, *options, "--out", str(tmp_path / "run"), options=sent))
+    assert tree(tmp_path / "run") == own_local
+
+
+def test_ray_job_submit_with_the_package_shipped(own, own_local, options, tmp_path):
+    """Nodes have the package, and a module with an operator, from `py_modules` alone."""
+    script, module = own
+    shipped = tmp_path / "shipped"
+    for name in ("curation", "jobs", "schemas", "recaption_prompts"):
+        shutil.copytree(
+            JOB.parents[1] / name, shipped / name, ignore=shutil.ignore_patterns("__pycache__")
+        )
+    modules = [str(path) for path in (*sorted(shipped.iterdir()), module)]
+    script.write_text(f"{SHIPPED}{RECIPE}")  # the driver has the shipped package
+    where = module / "own_vowels.py"
+    where.write_text(f"{SHIPPED}{where.read_text()}")  # and so has every worker
+    sent = ("--runtime-env-json", json.dumps({"py_modules": modules}))
+    with ray_cluster(package=False) as cluster:
+        cluster.start(workers=1)
+        job = cluster.submit(str(script), *options, "--out", str(tmp_path / "run"), options=sent)
+        ended(job)
+    assert tree(tmp_path / "run") == own_local
