@@ -7,7 +7,7 @@ import numpy as np
 
 from curation.demo.captions_eyes import seeing_loss, seen
 from curation.demo.captions_pictures import Pixels
-from curation.demo.captions_tasks import Lesson, lessons
+from curation.demo.captions_tasks import Asked, Lesson, lessons
 from curation.demo.pair import scene_of
 from curation.models.glm4v.config import Glm4vConfig
 from curation.models.glm4v.processor import Processor
@@ -23,9 +23,9 @@ class Shown:
     """A picture, what it shows, and what is asked about it."""
 
     def __init__(
-        self, picture: Pixels, processor: Processor, seed: int, n: int, turn: int | None = None
+        self, picture: Pixels, processor: Processor, seed: int, n: int, asked: Asked | None = None
     ) -> None:
-        """Without a turn nothing is asked."""
+        """Without `asked` nothing is."""
         from curation.models.glm4v.vision_input import patches
 
         tall, wide, _ = picture.shape
@@ -35,7 +35,7 @@ class Shown:
         self.patches = patches(picture[None], self.grid, vision)
         self.labels = seen(scene_of(seed, n), tall // vision.factor, wide // vision.factor)
         size = (wide, tall)
-        self.lessons = [] if turn is None else list(lessons(processor, size, seed, n, turn))
+        self.lessons = [] if asked is None else list(lessons(processor, size, seed, n, asked))
 
 
 def media(model: "Glm4v", scenes: list[Shown]) -> "Tensor":

@@ -42,18 +42,29 @@ class Lesson:
     answer: list[int]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What is asked about a scene at one turn of the training."""
+
+    turn: int
+    """Another one asks otherwise."""
+    rewrites: int = 1
+    """Originals to be set right."""
+
+
 @cache
 def template(name: str) -> Template:
     return Prompt.at(name).load()
 
 
-def exchanges(seed: int, n: int, turn: int) -> Iterator[tuple[str, str | None, str]]:
-    """Prompt, data and answer of each request about scene n; another `turn` asks otherwise."""
+def exchanges(seed: int, n: int, asked: Asked) -> Iterator[tuple[str, str | None, str]]:
+    """Prompt, data and answer of each request about scene n."""
     scene = scene_of(seed, n)
-    rng = np.random.default_rng([seed, n, _PURPOSE, turn])
+    rng = np.random.default_rng([seed, n, _PURPOSE, asked.turn])
     yield "small", None, f"{told(scene)}."
-    given = noisy(scene, rng)
-    yield "small", given.original, given.rewritten
+    for _ in range(asked.rewrites):
+        given = noisy(scene, rng)
+        yield "small", given.original, given.rewritten
     if rng.uniform() < 0.6:
         sentence = claim(scene, rng)
         yield "small-claim", sentence.words, YES if sentence.true else NO
@@ -62,17 +73,17 @@ def exchanges(seed: int, n: int, turn: int) -> Iterator[tuple[str, str | None, s
 def texts(seed: int, count: int) -> Iterator[str]:
     """What a vocabulary is learnt from."""
     for n in range(count):
-        for name, data, answer in exchanges(seed, n, 0):
+        for name, data, answer in exchanges(seed, n, Asked(turn=0)):
             _, user = template(name).render({"caption": data}, MAX_CHARS)
             yield user
             yield answer
 
 
 def lessons(
-    processor: Processor, size: tuple[int, int], seed: int, n: int, turn: int
+    processor: Processor, size: tuple[int, int], seed: int, n: int, asked: Asked
 ) -> Iterator[Lesson]:
     """Requests about scene n, whose picture has `size` (width, height) in pixels."""
-    for name, data, answer in exchanges(seed, n, turn):
+    for name, data, answer in exchanges(seed, n, asked):
         laid = processor.chat(messages(template(name), {"caption": data}, MAX_CHARS, size))
         ids = [*processor.tokenizer.encode(answer), processor.tokenizer.end_id]
         yield Lesson(asked=laid.ids.tolist(), answer=ids)

@@ -23,7 +23,7 @@ from curation.demo.captioner_crew import Crew, shared
 from curation.demo.captioner_loss import Shown, media, telling_loss
 from curation.demo.captions_eyes import heads, seeing_loss
 from curation.demo.captions_pictures import VISION, Pixels, draw_pictures
-from curation.demo.captions_tasks import PATTERN, WORDS, texts
+from curation.demo.captions_tasks import PATTERN, WORDS, Asked, texts
 from curation.demo.train_tokenizer import learn_tokenizer
 from curation.engines.local import LocalEngine
 from curation.models.captioner import weights_name
@@ -56,6 +56,8 @@ class Training:
     """Times that a scene is shown, each time with another original and another claim."""
     first_turn: int = 0
     """Number of the first turn; where training goes on, one that was not asked before."""
+    rewrites: int = 1
+    """Originals that a scene is shown with at each turn, to be set right."""
     batch: int = 16
     """Scenes a step; each is seen once, and asked about two or three times."""
     start: str = ""
@@ -78,7 +80,7 @@ class Training:
     """That train together; another number gives slightly other weights."""
 
     def __post_init__(self) -> None:
-        for name in ("scenes", "texts", "turns", "batch", "look_batch", "processes"):
+        for name in ("scenes", "texts", "turns", "rewrites", "batch", "look_batch", "processes"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if min(self.batch, self.look_batch) < self.processes:
@@ -263,7 +265,8 @@ def _learn(
 
     def tell(numbers: list[int], turn: int) -> "Tensor":
         turn += training.first_turn
-        scenes = [Shown(pictures[n], processor, training.seed, n, turn) for n in numbers]
+        asked = Asked(turn=turn, rewrites=training.rewrites)
+        scenes = [Shown(pictures[n], processor, training.seed, n, asked) for n in numbers]
         return telling_loss(model, eyes, scenes, training.seeing)
 
     torch.set_num_threads(1)

@@ -11,7 +11,7 @@ from curation.demo.captions_facts import KINDS, stated, told, truths
 from curation.demo.captions_names import draw_extras
 from curation.demo.captions_noise import changed, claim, noisy
 from curation.demo.captions_pictures import VISION, draw_pictures
-from curation.demo.captions_tasks import exchanges, lessons
+from curation.demo.captions_tasks import Asked, exchanges, lessons
 from curation.demo.pair import scene_of
 from curation.demo.scene import Group
 from curation.engines.local import LocalEngine
@@ -165,10 +165,13 @@ def test_claims_are_true_or_false_as_they_say():
 
 
 def test_the_same_seed_asks_the_same_and_another_turn_asks_otherwise():
-    one, again, other = (list(exchanges(3, 5, turn)) for turn in (0, 0, 1))
+    one, again, other = (list(exchanges(3, 5, Asked(turn=turn))) for turn in (0, 0, 1))
     assert one == again
     assert one[0] == other[0]
     assert one[1] != other[1]
+    more = list(exchanges(3, 5, Asked(turn=0, rewrites=3)))
+    assert more[:2] == one[:2]
+    assert len({original for _, original, _ in more[1:4]}) == 3
 
 
 def test_pictures_do_not_depend_on_workers_and_keep_within_the_budget_of_tokens():
@@ -184,7 +187,7 @@ def test_pictures_do_not_depend_on_workers_and_keep_within_the_budget_of_tokens(
 
 def test_a_lesson_is_the_chat_that_a_server_lays_out_and_ends_with_the_end():
     processor = Processor(demo_tokenizer(), VISION)
-    alone, both, *_ = lessons(processor, (112, 112), 11, 0, 0)
+    alone, both, *_ = lessons(processor, (112, 112), 11, 0, Asked(turn=0))
     text = processor.tokenizer.decode(alone.asked, skip_special=False)
     image = f"<|begin_of_image|>{'<|image|>' * 16}<|end_of_image|>"
     assert text == (
