@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,13 +21,16 @@ from curation.version import __version__
 
 _BEAT = 2.0
 """Seconds between notes of how far the running stage is."""
+_PULSE = 5.0
+"""Seconds between notes where a stage has nothing to say: what a kill can hide of the time."""
 
 
 class RunLog:
     """Written when a stage starts and ends and every few seconds between; silent if it cannot be.
 
-    A log that cannot be written (read-only place, full disk) must not stop the work: the work
-    itself will say so.
+    While a command runs, `elapsed` says how many seconds it has taken so far, of the whole and of
+    the stage that runs; a killed command leaves these. A log that cannot be written (read-only
+    place, full disk) must not stop the work: the work itself will say so.
     """
 
     def __init__(self, target: str, command: list[str]) -> None:
@@ -37,6 +41,10 @@ class RunLog:
             self._path = folder / f"{stamp}-{os.getpid()}.json"
         self._start = time.monotonic()
         self._last = 0.0
+        self._open: list[tuple[dict[str, Any], float]] = []
+        self._lock = threading.RLock()
+        self._over = threading.Event()
+        self._pulse: threading.Thread | None = None
         self.record: dict[str, Any] = {
             "command": command,
             "version": __version__,
@@ -52,32 +60,47 @@ class RunLog:
 
     @contextmanager
     def stage(self, label: str) -> Iterator[None]:
-        """Times one stage."""
+        """Times one stage; one that fails keeps the time that it took as `elapsed`."""
         entry: dict[str, Any] = {"stage": label, "seconds": None}
-        self.record["stages"].append(entry)
-        self._write()
         start = time.monotonic()
-        yield
-        entry["seconds"] = round(time.monotonic() - start, 3)
-        self._write()
+        with self._lock:
+            self.record["stages"].append(entry)
+            self._open.append((entry, start))
+            self._write()
+        self._watch()
+        ended = False
+        try:
+            yield
+            ended = True
+        finally:
+            with self._lock:
+                self._open.remove((entry, start))
+                entry.pop("elapsed", None)
+                entry["seconds" if ended else "elapsed"] = round(time.monotonic() - start, 3)
+                self._write()
 
     def beat(self, label: str, done: int, total: int | None) -> None:
         """How far the running stage is."""
-        entry = self.record["stages"][-1]
-        entry["done"], entry["total"] = done, total
-        if time.monotonic() - self._last >= _BEAT:
-            self._write()
+        with self._lock:
+            entry = self.record["stages"][-1]
+            entry["done"], entry["total"] = done, total
+            if time.monotonic() - self._last >= _BEAT:
+                self._write()
 
     def note(self, line: str) -> None:
         """A line that was shown."""
-        self.record["notes"].append(line)
+        with self._lock:
+            self.record["notes"].append(line)
 
     def end(self, state: str) -> None:
         """The command is over: finished, failed or stopped."""
-        self.record["state"] = state
-        self.record["seconds"] = round(time.monotonic() - self._start, 3)
-        self.record["peak_memory_bytes"] = _peak_memory()
-        self._write()
+        self._over.set()
+        with self._lock:
+            self.record["state"] = state
+            self.record["seconds"] = round(time.monotonic() - self._start, 3)
+            self.record["peak_memory_bytes"] = _peak_memory()
+            self.record.pop("elapsed", None)
+            self._write()
 
     def seconds(self, *labels: str) -> float:
         """Time spent so far in stages whose label starts with one of `labels`, or in all."""
@@ -85,8 +108,24 @@ class RunLog:
         chosen = [s for s in stages if not labels or s["stage"].startswith(labels)]
         return float(sum(stage["seconds"] or 0 for stage in chosen))
 
+    def _watch(self) -> None:
+        """Starts the notes that are made where no work is told of: a part may take minutes."""
+        if self._pulse is None and self._path is not None and not self._over.is_set():
+            self._pulse = threading.Thread(target=self._beat_on, name="run-log", daemon=True)
+            self._pulse.start()
+
+    def _beat_on(self) -> None:
+        while not self._over.wait(max(0.01, self._last + _PULSE - time.monotonic())):
+            with self._lock:
+                if not self._over.is_set() and time.monotonic() - self._last >= _PULSE:
+                    self._write()
+
     def _write(self) -> None:
         self._last = time.monotonic()
+        for entry, start in self._open:
+            entry["elapsed"] = round(self._last - start, 3)
+        if self.record["state"] == "running":
+            self.record["elapsed"] = round(self._last - self._start, 3)
         if self._path is None:
             return
         try:

@@ -12,7 +12,8 @@ from rich.text import Text
 from curation.core.errors import UsageError
 from curation.io.corpus import open_corpus
 from curation.report.labels import read_labels
-from curation.report.tune import Fit, Point, Tuning, plain_number, told, tune
+from curation.report.tune import Fit, Tuning, plain_number, told, tune
+from curation.report.tune_curve import Point
 
 _SIGN = {"at_least": "≥", "at_most": "≤"}
 _POINTS = 25
@@ -23,7 +24,7 @@ _POINTS = 25
 class Tune:
     """Fit thresholds to labels that `curate view` saved; prints the --set flags, changes nothing.
 
-    Each threshold is fitted alone, by the best F1 of what you keep; of equals the loosest.
+    A threshold moves only where the F1 of what the whole recipe keeps rises by it.
     """
 
     path: tyro.conf.Positional[str]
@@ -56,40 +57,48 @@ class Tune:
 def _print(console: Console, path: str, found: Tuning) -> None:
     title = f"{found.keeps:,} labelled keep, {found.drops:,} labelled drop; P precision, R recall"
     table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0))
-    table.add_column("threshold", no_wrap=True)
-    for name in ("now", "P", "R", "F1", "best", "P", "R", "F1", "labels"):
+    table.add_column("threshold alone", no_wrap=True)
+    for name in ("now", "P", "R", "F1", "moves to", "labels"):
         table.add_column(name, justify="right", no_wrap=True)
     for fit in found.fits:
-        best = (
-            (
-                f"{_SIGN[fit.kind]} {plain_number(fit.suggested.threshold)}",
-                *_scores(fit.suggested),
-                f"{fit.moved:,}",
-            )
-            if fit.flag
-            else ("stays", "", "", "", "")
-        )
-        now = f"{_SIGN[fit.kind]} {plain_number(fit.now.threshold)}"
-        table.add_row(Text(fit.name), now, *_scores(fit.now), *best)
-    table.add_row("all of them", "", *_scores(found.together_now), "", *_scores(found.together), "")
+        sign = _SIGN[fit.kind]
+        to = f"{sign} {plain_number(fit.suggested.threshold)}" if fit.flag else ""
+        now = f"{sign} {plain_number(fit.now.threshold)}"
+        rests = f"{fit.moved:,}" if fit.flag else ""
+        table.add_row(Text(fit.name), now, *_scores(fit.now), to, rests)
+    table.add_row("whole recipe", "", *_scores(found.together_now))
+    if found.flags:
+        table.add_row("with the moves", "", *_scores(found.together))
     console.print(table)
+    for line in _lines(path, found):
+        console.print(Text(line), soft_wrap=True)
+
+
+def _lines(path: str, found: Tuning) -> list[str]:
+    """What is said under the table."""
     lines = []
     if found.strangers:
         many = "s" * (found.strangers > 1)
         lines.append(
             f"not used: {found.strangers:,} label{many} of no readable sample of this corpus"
         )
-    lines.append(
-        f"the corpus keeps {found.kept_now:,} now, {found.kept:,} with the best thresholds "
-        "(de-duplication and balance held as they are)"
-    )
+    held = "(de-duplication and balance held as they are)"
     if found.flags:
-        lines.append("`labels`: how many change sides by it; what rests on a few is chance")
+        lines.append(
+            f"the corpus keeps {found.kept_now:,} now, {found.kept:,} with the moves {held}"
+        )
+        lines.append("`labels`: what is decided otherwise by it; what rests on a few is chance")
         lines.append(f"to decide so: curate decide {shlex.join([path, *found.flags])}")
+    elif found.together_now.f1 == 1:
+        lines.append("the recipe already decides as the labels do: no threshold moves")
     else:
-        lines.append("no threshold does better than the recipe's own")
-    for line in lines:
-        console.print(Text(line), soft_wrap=True)
+        lines.append(f"no threshold does better than the recipe's own {held}")
+    if found.together.f1 < 1:
+        lines.append(
+            "tried: each threshold by itself, and those together that keep out one labelled keep; "
+            "no other moves of several at once"
+        )
+    return lines
 
 
 def _scores(point: Point) -> tuple[str, str, str]:

@@ -26,6 +26,7 @@ from rich.console import Console
 
 from curation.core.errors import CurationError, RunError, UsageError
 from curation.demo.captioner_score import HELD_OUT, score_captioner, score_table, write_score
+from curation.demo.command import curate_line
 from curation.demo.generate import PAIRS, SEED, Plan, generate
 from curation.demo.score import score
 from curation.demo.show import Shown, print_score
@@ -94,7 +95,7 @@ class Demo(Generate):
         _step("4/4 the score: what was planted, and what became of it")
         print_score(score(out, out / "run"), Console())
         print(f"\n{time.monotonic() - start:.0f} s. The report, to open in a browser:\n{report}")
-        print(f"To look at every sample and move thresholds:\ncurate view {out}/run")
+        print(f"To look at every sample and move thresholds:\n{curate_line('view', f'{out}/run')}")
         return 0
 
 
@@ -190,7 +191,7 @@ def _step(line: str) -> None:
 
 def _curate(*arguments: str) -> None:
     """Runs one command of the product. Raises RunError where it fails; it has said why."""
-    print(f"$ curate {' '.join(arguments)}", file=sys.stderr, flush=True)
+    print(f"$ {curate_line(*arguments)}", file=sys.stderr, flush=True)
     done = subprocess.run([sys.executable, "-m", "curation", *arguments], check=False)
     if done.returncode:
         raise RunError(f"curate {arguments[0]} ended with exit code {done.returncode}")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 
 from curation.report.run_record import RunRecord
 
@@ -39,6 +40,8 @@ class Cost:
     steps: list[Step]
     cluster: bool
     """A command ran on Spark or Ray, whose workers these times leave out."""
+    newest: str
+    """The day on which the newest command began, YYYY-MM-DD; empty where its log tells none."""
 
     @property
     def machine_hours(self) -> float:
@@ -67,7 +70,15 @@ def cost_of(records: list[RunRecord], ingested: int) -> Cost | None:
         cpus=records[-1].cpus,
         steps=_steps(records, seconds),
         cluster=any(record.cluster for record in records),
+        newest=_day(records[-1].started),
     )
+
+
+def _day(started: str) -> str:
+    try:
+        return datetime.fromisoformat(started).date().isoformat()
+    except ValueError:
+        return ""
 
 
 def _steps(records: Iterable[RunRecord], whole: float) -> list[Step]:
@@ -76,7 +87,7 @@ def _steps(records: Iterable[RunRecord], whole: float) -> list[Step]:
     for record in records:
         for step in record.stages:
             name = step.stage.partition(":")[0]
-            taken[name] = taken.get(name, 0.0) + (step.seconds or 0.0)
+            taken[name] = taken.get(name, 0.0) + step.spent
     ranked = sorted(taken.items(), key=lambda item: (-item[1], item[0]))
     named = [(name, spent) for name, spent in ranked[:STEPS] if spent > 0]
     rest = whole - sum(spent for _, spent in named)

@@ -65,6 +65,8 @@ class Overview:
     """All but pictures and charts."""
 
     family: str
+    names: list[str]
+    """What it is called: a name that was given, and the start of a hash, as `facts` have it."""
     headline: str
     story: str
     """What became of those that did not come out."""
@@ -106,6 +108,7 @@ def corpus_overview(
         facts.append(("export", f"{export.name}-{export.fingerprint[:8]}"))
     return Overview(
         family=manifest.family,
+        names=[*_given(export), f"corpus {sha256[:12]}"],
         headline=_headline(manifest.family, funnel),
         story=_story(manifest.family, funnel),
         balance=_balance(funnel),
@@ -129,6 +132,7 @@ def export_overview(manifest: ExportManifest, sha256: str, funnel: Funnel) -> Ov
     licenses = {name: (ingested, kept) for name, (ingested, kept) in manifest.licenses.items()}
     return Overview(
         family=manifest.family,
+        names=[*_given(manifest), f"export {manifest.fingerprint[:12]}"],
         headline=_headline(manifest.family, funnel),
         story=_story(manifest.family, funnel),
         balance=_balance(funnel),
@@ -149,6 +153,13 @@ def export_overview(manifest: ExportManifest, sha256: str, funnel: Funnel) -> Ov
             ("seed", str(manifest.seed)),
         ],
     )
+
+
+def _given(export: ExportManifest | None) -> list[str]:
+    """The name of an export, where it has one of its own."""
+    if export is None or export.name == export.family:
+        return []
+    return [display_safe(export.name, 60)]
 
 
 def _headline(family: str, funnel: Funnel) -> str:

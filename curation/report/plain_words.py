@@ -170,6 +170,6 @@ _STAGES: Final[dict[str, str]] = {
     "Balance concepts": "Balance of concepts",
     "Balance cluster": "Balance of clusters",
     "Balance": "Balance",
-    "ChooseCaption": "Which caption goes on",
+    "ChooseCaption": "Which caption was chosen",
     "WaterFill": "A set number, evenly",
 }

@@ -20,7 +20,8 @@ from curation.report.recaption_counts import WORDED, Counts, KindCount, listed_k
 from curation.report.recaption_draw import Draw
 from curation.report.recaption_pairs import Pair, pairs_of
 from curation.report.recaption_summary import Choice, Figure, told
-from curation.report.recaption_wording import FATES, meaning
+from curation.report.recaption_taken import Taking, taking_of
+from curation.report.recaption_wording import FATES, Outcome, meaning
 from curation.report.tiles import PICTURE_BYTES, Exported
 from curation.report.wording import display_safe, percent
 
@@ -51,6 +52,8 @@ class Recaptions:
     notes: list[str]
     figures: list[Figure]
     choices: list[Choice]
+    outcome: Outcome
+    """What became of what was chosen."""
     dropped: list[tuple[str, int]]
     """Why sentences were left out, and how many."""
     kinds: list[tuple[str, KindCount]]
@@ -80,7 +83,7 @@ def recaptions(
     if not recaptioned(corpus):
         return None
     draw = Draw(pairs=pairs, seed=seed)
-    counts = counted(corpus, draw)
+    counts = counted(corpus, draw, taking_of(corpus, export))
     shown = pairs_of(corpus, export, draw, room)
     totals: dict[str, int] = {}
     for (fate, _), total in draw.totals.items():
@@ -92,6 +95,7 @@ def recaptions(
         notes=summary.notes(counts),
         figures=summary.figures(counts),
         choices=summary.choices(counts),
+        outcome=summary.become(counts),
         dropped=[(meaning(reason), n) for reason, n in counts.dropped.most_common(_SHOWN)],
         kinds=listed_kinds(counts.kinds),
         findings=summary.findings(counts),
@@ -114,9 +118,9 @@ def recaptions(
     )
 
 
-def counted(corpus: Corpus, draw: Draw) -> Counts:
+def counted(corpus: Corpus, draw: Draw, taking: Taking | None) -> Counts:
     """Sums over a corpus's new captions, in one pass that also draws pairs."""
-    counts = Counts(share=min(1.0, WORDED / max(1, corpus.samples)))
+    counts = Counts(share=min(1.0, WORDED / max(1, corpus.samples)), taking=taking)
     for part in parts(corpus):
         counts.add(part)
         draw.add(part)
@@ -127,7 +131,8 @@ def figures_of(path: str) -> dict[str, Any]:
     """The figures of a run directory or corpus as JSON types. Raises as `write_recaptions` does."""
     opened = _opened(path)
     assert opened.corpus is not None
-    return told(opened.corpus, counted(opened.corpus, Draw(pairs=0)))
+    taking = taking_of(opened.corpus, opened.export)
+    return told(opened.corpus, counted(opened.corpus, Draw(pairs=0), taking))
 
 
 def write_recaptions(path: str, out: str, *, pairs: int, seed: int) -> None:

@@ -15,6 +15,7 @@ from curation.operators.text.caption_facts import LOOK
 from curation.operators.text.facts_lexicon import GRAMMAR
 from curation.operators.text.facts_sentences import sentences
 from curation.report.recaption_columns import Part
+from curation.report.recaption_taken import Taking
 from curation.report.recaption_tally import Distribution, Tally
 from schemas import NEW, ORIGINAL, REPAIRED
 
@@ -43,6 +44,10 @@ class Counts:
 
     share: float
     """Of captions, drawn by hash, whose words are counted."""
+    taking: Taking | None = None
+    """Which new captions the export takes; null where none is at hand."""
+    taken: int = 0
+    """New captions, whole or repaired, that it draws; what it then stopped is among them."""
     samples: int = 0
     others: int = 0
     """Samples with a new caption that are not kept."""
@@ -73,7 +78,7 @@ class Counts:
     fell_back: int = 0
     """Samples that have a new caption and keep the original."""
     going: KindCount = field(default_factory=KindCount)
-    """Of the new captions that go on, as they are or repaired."""
+    """Of the new captions that were chosen, as they are or repaired."""
     dropped: Counter[str] = field(default_factory=Counter)
     """Sentences left out of repaired captions, by reason."""
     characters: tuple[Tally, Tally] = field(default_factory=lambda: (Tally(), Tally()))
@@ -88,6 +93,8 @@ class Counts:
         self._count_answers(rows)
         if part.has("choice"):
             self._count_choices(rows)
+            if self.taking is not None:
+                self.taken += self.taking.count(rows)
         new = part.captioned()
         if not new.rows.num_rows:
             return
@@ -123,7 +130,7 @@ class Counts:
             self.dropped[pair["values"]] += pair["counts"]
 
     def _count_going(self, rows: pa.Table) -> None:
-        """What goes on of the new captions: of a repaired one what its sentences left hold."""
+        """Of the chosen new captions: of a repaired one what the sentences left hold."""
         whole = rows.filter(pc.equal(rows["choice"], NEW))
         claims, facts = _flat(whole["facts"]), _flat(whole["facts_original"])
         self.going.claims += len(claims)

@@ -44,7 +44,7 @@ class Pair:
     new: list[Sentence]
     new_more: int
     goes_on: str
-    """`original` or `new`: which side goes on; empty where nothing was chosen."""
+    """`original` or `new`: which side was chosen; empty where nothing was."""
     figures: list[str]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from curation.io.corpus import Corpus
 from curation.report.recaption_counts import Counts, listed_kinds
 from curation.report.recaption_tally import told as told_tally
-from curation.report.recaption_wording import meaning
+from curation.report.recaption_wording import Outcome, meaning, outcome
 from curation.report.wording import display_safe, number, percent
 from schemas import NEW, ORIGINAL, REPAIRED
 
@@ -23,7 +23,7 @@ class Figure:
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """How often one caption goes on for one reason."""
+    """How often one caption was chosen for one reason."""
 
     fate: str
     what: str
@@ -60,11 +60,27 @@ def notes(counts: Counts) -> list[str]:
     return notes
 
 
+def become(counts: Counts) -> Outcome:
+    """What the export has made of what was chosen."""
+    return outcome(counts.taking, counts.taken, sum(_chosen(counts)[kind] for kind in _FRESH))
+
+
+_FRESH = (NEW, REPAIRED)
+
+
+def _chosen(counts: Counts) -> Counter[str]:
+    """Samples by choice."""
+    chosen = Counter[str]()
+    for (kind, _), samples in counts.choices.items():
+        chosen[kind] += samples
+    return chosen
+
+
 def figures(counts: Counts) -> list[Figure]:
     """The first row: rates of facts, what became of the captions, how long they are."""
     found = _rates(counts) if counts.checked else []
     if counts.choices:
-        found += _fates(counts)
+        found += _fates(counts, become(counts))
     before, after = (tally.quantile(0.5) or 0 for tally in counts.characters)
     if counts.characters[1].number:
         found.append(
@@ -95,38 +111,40 @@ def _rates(counts: Counts) -> list[Figure]:
     ]
 
 
-def _fates(counts: Counts) -> list[Figure]:
-    chosen = Counter[str]()
-    for (kind, _), samples in counts.choices.items():
-        chosen[kind] += samples
+def _fates(counts: Counts, become: Outcome) -> list[Figure]:
+    chosen = _chosen(counts)
     gone = sum(counts.dropped.values())
-    return [
+    fates = [
         Figure(
             name="fallback",
             value=percent(counts.fell_back, counts.captioned),
-            foot=f"{counts.fell_back:,} new captions give way to the original",
+            foot=f"the original was chosen over {counts.fell_back:,} new captions",
         ),
         Figure(
             name="repaired",
             value=percent(chosen[REPAIRED], counts.captioned),
-            foot=f"{chosen[REPAIRED]:,} go on without {gone:,} sentence{'s' * (gone != 1)}"
+            foot=f"{chosen[REPAIRED]:,} {become.many} without {gone:,} sentence{'s' * (gone != 1)}"
             if gone
-            else "none goes on in part",
+            else "none was chosen in part",
         ),
         Figure(
             name="as written",
             value=percent(chosen[NEW], counts.captioned),
-            foot=f"{chosen[NEW]:,} go on as they are",
+            foot=f"{chosen[NEW]:,} {become.many} as they are",
         ),
     ]
+    if become.exported:
+        share = percent(counts.taken, counts.captioned) if counts.taken else "none"
+        fates.append(Figure(name="exported", value=share, foot=become.exported))
+    return fates
 
 
 def _going(part: int, whole: int) -> str:
-    return f"; {percent(part, whole)} in those that go on" if whole else ""
+    return f"; {percent(part, whole)} in those that were chosen" if whole else ""
 
 
 def choices(counts: Counts) -> list[Choice]:
-    """What goes on by reason: new captions, then repaired ones, then originals."""
+    """What was chosen by reason: new captions, then repaired ones, then originals."""
     order = {kind: nth for nth, kind in enumerate((NEW, REPAIRED, ORIGINAL))}
     words = {NEW: "new, as written", REPAIRED: "repaired", ORIGINAL: "original"}
     total = sum(counts.choices.values())
@@ -190,6 +208,7 @@ def told(corpus: Corpus, counts: Counts) -> dict[str, Any]:
         "fallback": _ratio(counts.fell_back, counts.captioned) if counts.choices else None,
         "precision_going_on": _ratio(counts.going.supported, counts.going.claims),
         "retention_going_on": _ratio(counts.going.kept, counts.going.facts),
+        "exported": _told_export(counts),
         "sentences_dropped": dict(sorted(counts.dropped.items())),
         "words_of_share": counts.share,
         "distributions": {
@@ -200,6 +219,14 @@ def told(corpus: Corpus, counts: Counts) -> dict[str, Any]:
             for distribution in counts.distributions
         },
     }
+
+
+def _told_export(counts: Counts) -> dict[str, Any] | None:
+    """Null where no export is at hand; `exact` is false where a list stopped samples at export."""
+    if counts.taking is None:
+        return None
+    exact = not counts.taking.stopped
+    return {"share": counts.taking.share, "new_captions": counts.taken, "exact": exact}
 
 
 def _ratio(part: int, whole: int) -> float | None:

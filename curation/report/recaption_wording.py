@@ -1,17 +1,19 @@
 """What was decided about a new caption, in words; nothing here knows HTML."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from curation.core.errors import ERROR_CODES
 from curation.report.recaption_draw import LOST, PLAIN, TALKING, UNSUPPORTED
+from curation.report.recaption_taken import Taking
 from curation.report.wording import apart, display_safe, number
 from schemas import NEW, ORIGINAL, REPAIRED
 
 FATES: Final[dict[str, str]] = {
     ORIGINAL: "Falls back to the original",
     REPAIRED: "Repaired",
-    NEW: "Goes on as written",
+    NEW: "Chosen as written",
     TALKING: "Holds talk or a refusal",
     UNSUPPORTED: "Claims what the original does not say",
     LOST: "Loses facts of the original",
@@ -50,6 +52,35 @@ FLAGS: Final[dict[str, str]] = {
     "task": "tells of the task",
 }
 """What a sentence that is no caption is called."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What became of the captions that were chosen, as far as it is known."""
+
+    new: str
+    """Said of one new caption: `goes on`, `would go on`, `chosen`."""
+    many: str
+    """Said of several."""
+    original: str
+    """Said of an original that was chosen."""
+    exported: str
+    """What the export takes; empty where none is at hand."""
+
+
+def outcome(taking: Taking | None, taken: int, chosen: int) -> Outcome:
+    """In words: of `chosen` new captions an export that takes as `taking` says drew `taken`."""
+    if taking is None:
+        return Outcome(new="chosen", many="were chosen", original="chosen", exported="")
+    if not taking.share:
+        said = "judged only: the originals were exported"
+        return Outcome(new="would go on", many="would go on", original="goes on", exported=said)
+    most = "at most " if taking.stopped else ""
+    said = f"{most}{taken:,} of the {chosen:,} chosen are exported in place of their originals"
+    if taking.share < 1:
+        said += f" (a share of {number(taking.share)}, drawn by hash)"
+        return Outcome(new="would go on", many="would go on", original="goes on", exported=said)
+    return Outcome(new="goes on", many="go on", original="goes on", exported=said)
 
 
 def meaning(reason: str) -> str:

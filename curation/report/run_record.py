@@ -15,11 +15,18 @@ class StageTime:
     """Null where it did not end."""
     done: int
     """Samples it went through."""
+    elapsed: float | None = None
+    """Seconds until the last note of it, where it did not end; null in logs that say none."""
+
+    @property
+    def spent(self) -> float:
+        """Seconds it ran, or is known to have run."""
+        return self.seconds if self.seconds is not None else self.elapsed or 0.0
 
     @property
     def rate(self) -> float | None:
         """Samples a second."""
-        return self.done / self.seconds if self.seconds and self.done else None
+        return self.done / self.spent if self.spent and self.done else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,15 +44,18 @@ class RunRecord:
     peak_memory_bytes: int | None
     stages: list[StageTime]
 
+    elapsed: float | None = None
+    """Seconds until the last note in the log, where it did not end."""
     cluster: bool = False
     """It ran on an engine whose workers are elsewhere."""
 
     @property
     def spent(self) -> float:
-        """Seconds it ran; where it did not end, those of the steps that did."""
+        """Seconds it ran; where it did not end, those until the log's last note."""
         if self.seconds is not None:
             return self.seconds
-        return sum(step.seconds or 0.0 for step in self.stages)
+        steps = sum(step.spent for step in self.stages)
+        return max(steps, self.elapsed or 0.0)
 
     @property
     def cpu_hours(self) -> float | None:
@@ -81,6 +91,7 @@ def _folder(path: str) -> Path:
 
 def _record(said: dict[str, Any]) -> RunRecord:
     seconds, peak = said.get("seconds"), said.get("peak_memory_bytes")
+    elapsed = said.get("elapsed")
     return RunRecord(
         command=" ".join(["curate", *map(str, said["command"])]),
         version=str(said["version"]),
@@ -96,9 +107,11 @@ def _record(said: dict[str, Any]) -> RunRecord:
                 stage=str(stage["stage"]),
                 seconds=None if stage["seconds"] is None else float(stage["seconds"]),
                 done=int(stage.get("done") or 0),
+                elapsed=None if stage.get("elapsed") is None else float(stage["elapsed"]),
             )
             for stage in said["stages"]
         ],
+        elapsed=None if elapsed is None else float(elapsed),
         cluster=_on_cluster([str(word) for word in said["command"]]),
     )
 

@@ -50,6 +50,26 @@ def test_all_commands_count_together(tmp_path):
     assert sum(step.share for step in cost.steps) == pytest.approx(1)
 
 
+def test_a_killed_command_counts_until_its_last_note(tmp_path):
+    logs = tmp_path / "out.runs"
+    log(logs, "1", state="running", seconds=None, elapsed=310.0, stages=[
+        {"stage": "ingest", "seconds": 70.0, "done": 5000},
+        {"stage": "measure recaption", "seconds": None, "elapsed": 230.0, "done": 4000},
+    ])  # fmt: skip
+    log(logs, "2", seconds=143.0, stages=[
+        {"stage": "measure recaption", "seconds": 57.0, "done": 5000},
+    ])  # fmt: skip
+    records = run_records(str(tmp_path / "out"))
+    assert [record.spent for record in records] == [310.0, 143.0]
+    assert records[0].stages[-1].rate == pytest.approx(4000 / 230)
+    cost = cost_of(records, 5000)
+    assert cost is not None
+    assert (cost.seconds, cost.unfinished) == (453.0, 1)
+    assert [(step.name, step.seconds) for step in cost.steps] == [
+        ("measure recaption", 287.0), ("ingest", 70.0), ("start and the rest", 96.0),
+    ]  # fmt: skip
+
+
 def test_a_pace_is_told_only_of_logs_that_tell_of_the_ingest(tmp_path):
     log(tmp_path / "out.runs", "1", stages=[{"stage": "near_dedup", "seconds": 1.0, "done": 5}])
     cost = cost_of(run_records(str(tmp_path / "out")), 1000)

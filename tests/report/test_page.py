@@ -1,5 +1,6 @@
 """The page as a browser parses it: whole, still, self-contained, the same every time."""
 
+import hashlib
 import json
 import re
 import shutil
@@ -16,6 +17,7 @@ from curation.report.page import write_report
 from curation.report.plain_words import reason_title
 from curation.report.wording import percent
 from tests.pipeline.corpora import curate, ledger, picture, tree, write_pairs
+from tests.report.test_cost import log
 
 HOSTILE = (
     "<script>alert('caption')</script> A quiet harbour at dawn",
@@ -270,6 +272,37 @@ def test_the_log_is_the_only_part_that_tells_of_a_machine(done, tmp_path, html):
         assert "0.1000 CPU hours" in found.words()
         assert "Not reproducible" in found.words()
     assert "Not reproducible" not in html
+
+
+def test_the_first_screen_names_the_corpus_by_what_it_holds(done, tmp_path, html):
+    """No clock and no path: the day is told with the cost, which the logs tell of."""
+    sha256 = hashlib.sha256((done / "corpus" / "manifest.json").read_bytes()).hexdigest()
+    first = Page(html).words().partition("What it cost")[0]
+    assert f"image-text corpus {sha256[:12]}" in first
+    assert str(done) not in html
+    shutil.copytree(done, tmp_path / "out")
+    log(tmp_path / "out.runs", "1", started="2020-02-03T23:30:00+00:00")
+    log(tmp_path / "out.runs", "2", started="2021-04-05T06:07:08+00:00")
+    dated = page(tmp_path / "out", tmp_path / "r.html").words()
+    assert "newest command 2021-04-05" in dated
+    assert dated.partition("What it cost")[0] == first
+    log(tmp_path / "out.runs", "3", started="<b>today</b>")
+    assert (
+        "newest command"
+        not in page(tmp_path / "out", tmp_path / "r.html")
+        .words()
+        .partition("Where the time went")[0]
+    )
+
+
+def test_an_export_with_a_name_of_its_own_is_called_by_it(done, tmp_path):
+    out = tmp_path / "named"
+    named = ["--set", "export.name=harbour-2", "--workers", "0"]
+    shutil.copytree(done / "corpus", tmp_path / "corpus")  # whose log lies beside the copy
+    assert main(["export", str(tmp_path / "corpus"), "--out", str(out), *named]) == 0
+    fingerprint = json.loads((out / "manifest.json").read_text())["fingerprint"]
+    words = page(out, tmp_path / "r.html").words()
+    assert f"image-text harbour-2 export {fingerprint[:12]}" in words
 
 
 def test_a_corpus_of_which_nothing_is_decided(source, tmp_path):

@@ -31,7 +31,10 @@ def page_file(tmp_path_factory) -> Path:
     picture(20).resize((520, 480)).save(images / "21.jpg", quality=90)
     (images / "22.jpg").write_bytes(b"none")
     curate(folder / "source", folder / "out")
-    log(folder / "out.runs", "1")
+    log(folder / "out.runs", "1", stages=[
+        {"stage": f"measure {name}", "seconds": seconds, "done": 24}
+        for name, seconds in (("caption_text", 40.0), ("caption_facts", 30.0), ("clip", 4.0))
+    ])  # fmt: skip
     write_report(str(folder / "out"), str(folder / "report.html"))
     return folder / "report.html"
 
@@ -89,6 +92,39 @@ def test_what_a_team_lead_asks_is_on_the_first_screen(browser, page_file):
     examples = page.locator(".reasons img")
     assert examples.count() == 2
     assert examples.evaluate_all("all => all.every(img => img.naturalWidth > 40)")
+
+
+_BARS = """all => all.map(one => {
+  const text = document.createRange(), bar = one.querySelector("rect").getBoundingClientRect();
+  text.selectNodeContents(one);
+  const {left, right} = text.getBoundingClientRect(), own = one.getBoundingClientRect();
+  return {name: one.innerText.trim(), bar: bar.width, room: own.width, cut: right > own.right + 1};
+})"""
+
+
+@pytest.mark.parametrize(("width", "media"), [(794, "print"), (1200, "screen"), (360, "screen")])
+def test_where_the_time_went_can_be_read(browser, page_file, width, media):
+    """Names whole, and bars as long as their share says, on a sheet of A4 too."""
+    page = opened(browser, page_file, width=width)
+    page.emulate_media(media=media)
+    steps = page.locator(".steps th").evaluate_all(_BARS)
+    assert [step["name"] for step in steps] == [
+        "measure caption_text", "measure caption_facts", "measure clip", "start and the rest",
+    ]  # fmt: skip
+    assert not any(step["cut"] for step in steps)
+    for step, share in zip(steps, (40 / 90, 30 / 90, 4 / 90, 16 / 90), strict=True):
+        assert step["room"] > 100
+        assert step["bar"] == pytest.approx(share * step["room"], rel=0.02)
+
+
+def test_a_reason_without_a_picture_says_so(browser, page_file):
+    """A truncated file has no thumbnail: its place is not an empty grey box."""
+    page = opened(browser, page_file)
+    blank = page.locator(".reasons .blank")
+    assert blank.count() == 1
+    assert blank.get_attribute("aria-label").startswith("no picture to show of")
+    sign = blank.locator("svg").bounding_box()
+    assert min(sign["width"], sign["height"]) > 10
 
 
 @pytest.mark.parametrize("dark", [False, True])

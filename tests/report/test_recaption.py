@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import tarfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -158,6 +159,77 @@ def test_choices_are_those_of_the_stage(done):
     gone = Counter(f["reason"] for r in rows if r["choice"] == REPAIRED for f in r["failed"])
     assert figures["sentences_dropped"] == gone
     assert figures["precision_going_on"] > figures["precision"]
+
+
+def exported(done: Path, run: Path, share: float, *options: str) -> dict[str, str]:
+    """Copies a run and exports it anew; of each uid its caption in the export, if a new one."""
+    shutil.copytree(done / "corpus", run / "corpus")
+    arguments = ["export", str(run / "corpus"), "--out", str(run / "export"), "--workers", "0"]
+    assert main([*arguments, "--set", f"export.recaptioned={share}", *options]) == 0
+    found = {}
+    for tar in sorted((run / "export").rglob("*.tar")):
+        with tarfile.open(tar) as file:
+            for member in file:
+                if member.name.endswith(".json"):
+                    sample = json.loads(file.extractfile(member).read())  # type: ignore[union-attr]
+                    lineage = json.loads(sample["meta"]["lineage"])
+                    found[sample["meta"]["uid"]] = lineage.get("caption", "")
+    return found
+
+
+def words_of_page(path: Path, file: Path) -> str:
+    write_recaptions(str(path), str(file), pairs=20, seed=0)
+    return Page(file.read_text()).words()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_the_page_says_what_the_export_took_and_no_more(done, tmp_path, share):
+    captions = exported(done, tmp_path / "run", share)
+    taken = sum(caption in ("recaption", "repaired") for caption in captions.values())
+    chosen = sum(row["choice"] in (NEW, REPAIRED) for row in choice_rows(open_corpus(str(done))))
+    assert {0.0: taken == 0, 0.5: 0 < taken < chosen, 1.0: taken == chosen}[share]
+    said = figures_of(str(tmp_path / "run"))
+    assert said["exported"] == {"share": share, "new_captions": taken, "exact": True}
+    words = words_of_page(tmp_path / "run", tmp_path / "r.html")
+    if share:
+        assert f"{taken} of the {chosen} chosen are exported in place of their originals" in words
+        assert "judged only" not in words.lower()
+    else:
+        assert "Judged only: the originals were exported." in words
+        assert "exported none judged only" in words
+    assert ("new would go on" in words) == (share < 1)
+    assert ("new goes on" in words) == (share == 1)
+    assert "would go on as they are" in words or share == 1
+
+
+def test_what_is_stopped_at_export_makes_the_count_a_bound(done, tmp_path):
+    victim = next(row["uid"] for row in kept_rows(open_corpus(str(done)), "recaption"))
+    (tmp_path / "optout.txt").write_text(f"uid:{victim}")
+    captions = exported(done, tmp_path / "run", 1.0, "--blocklist", str(tmp_path / "optout.txt"))
+    said = figures_of(str(tmp_path / "run"))["exported"]
+    assert victim not in captions
+    assert said["exact"] is False
+    assert sum(map(bool, captions.values())) <= said["new_captions"]
+    assert f"at most {said['new_captions']} of the" in words_of_page(
+        tmp_path / "run", tmp_path / "r.html"
+    )
+
+
+@pytest.mark.parametrize("stale", [False, True])
+def test_without_an_export_of_these_decisions_only_the_choice_is_told(done, tmp_path, stale):
+    run = tmp_path / "run"
+    if stale:  # the corpus was decided again since
+        shutil.copytree(done, run)
+        path = run / "export" / "manifest.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), "corpus": "0" * 64}))
+    else:
+        shutil.copytree(done / "corpus", run / "corpus")
+    assert figures_of(str(run))["exported"] is None
+    words = words_of_page(run, tmp_path / "r.html")
+    assert "go on" not in words
+    assert "goes on" not in words
+    assert "were chosen as they are" in words
+    assert "new chosen" in words
 
 
 def test_the_worst_pairs_come_first_and_say_why(shown):

@@ -13,7 +13,8 @@ from curation.cli.main import main
 from curation.core.errors import UsageError
 from curation.io.corpus import open_corpus
 from curation.report.labels import labels_here, read_labels
-from curation.report.tune import Measured, curve_of, plain_number, roundest, told, tune
+from curation.report.tune import plain_number, told, tune
+from curation.report.tune_curve import Measured, curve_of, roundest
 from tests.pipeline.corpora import curate, ledger, picture, plain_recipe, write_pairs
 
 SIDES = (210, 240, 270, 300)
@@ -173,6 +174,81 @@ def test_the_terminal_has_a_line_a_threshold_and_the_command(out, tmp_path, caps
     assert [line.split()[2] for line in lines if "≥" in line] == ["210", "240", "270", "300"]
     assert [line.split()[2] for line in lines if "best" in line] == ["270"]
     assert main(["tune", str(out), "--labels", str(labels), "--curve", "none.such"]) == 2
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory) -> Path:
+    """24 pairs as above, of which every fifth has a caption that is too short, or small size."""
+    folder = tmp_path_factory.mktemp("two")
+    source = write_pairs(folder / "source", 24)
+    lines = [json.loads(line) for line in (source / "pairs.jsonl").read_text().splitlines()]
+    for n in range(24):
+        side = SIDES[n % 4]
+        picture(n, (side + 40, side)).save(source / "images" / f"{n}.jpg", quality=85)
+        if n % 5 == 0:
+            lines[n]["text"] = f"sea of {n}"
+    (source / "pairs.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    curate(source, folder / "out", "heuristics.min_side=230", "heuristics.short_caption=10")
+    return folder / "out"
+
+
+def as_said(out: Path, file: Path, keeps) -> Path:
+    """Labels samples by what `keeps` says of their number and whether they are kept, or not."""
+    with file.open("w") as lines:
+        for n, row in enumerate(ledger(open_corpus(str(out))).to_pylist()):
+            keep = keeps(n, row["status"] == "kept")
+            if keep is not None:
+                place = {name: row[name] for name in ("uid", "shard", "row")}
+                lines.write(json.dumps({**place, "label": "keep" if keep else "drop"}) + "\n")
+    return file
+
+
+def test_labels_that_are_the_recipes_own_decisions_move_nothing(two, tmp_path, capsys):
+    """Each rule alone lets through what the other drops, and is not tightened for it."""
+    labels = as_said(two, tmp_path / "l.jsonl", lambda _, kept: kept)
+    found = tune(open_corpus(str(two)), read_labels(str(labels)))
+    assert found.drops > 6
+    assert {fit.now.f1 < 1 for fit in found.fits} == {True}
+    assert any(fit.curve.best().f1 > fit.now.f1 for fit in found.fits if fit.curve.points)
+    assert (found.flags, found.together_now, found.kept) == ([], found.together, found.kept_now)
+    assert found.together.f1 == 1
+    assert main(["tune", str(two), "--labels", str(labels)]) == 0
+    said = capsys.readouterr().out
+    assert "curate decide" not in said
+    assert "the recipe already decides as the labels do" in said
+
+
+def test_two_thresholds_that_stand_against_the_same_samples_move_together(two, tmp_path):
+    """0 and 20 are small and short. No sample that is one of both is labelled."""
+
+    def wanted(n: int, kept: bool) -> bool | None:
+        return n != 3 if kept else True if n in (0, 20) else None
+
+    labels = read_labels(str(as_said(two, tmp_path / "l.jsonl", wanted)))
+    found = tune(open_corpus(str(two)), labels)
+    assert found.together.f1 > found.together_now.f1
+    settings = found.flags[1::2]
+    assert [each.partition("=")[0] for each in settings] == [
+        "heuristics.min_side", "heuristics.short_caption",
+    ]  # fmt: skip
+    assert [fit.moved for fit in found.fits if fit.flag] == [2, 2]
+    curate(two.parent / "source", tmp_path / "again", *settings)
+    rows = ledger(open_corpus(str(tmp_path / "again"))).to_pylist()
+    kept = {(row["shard"], row["row"]) for row in rows if row["status"] == "kept"}
+    assert found.kept == len(kept)
+    good = sum(label.keep for place, label in labels.items() if place in kept)
+    wrong = sum(not label.keep for place, label in labels.items() if place in kept)
+    assert found.together.f1 == 2 * good / (good + wrong + found.keeps)
+
+
+def test_where_nothing_does_better_it_is_said_and_what_was_tried(two, tmp_path, capsys):
+    """0 is wanted, and by its measures it is like 5 others that are not."""
+    labels = as_said(two, tmp_path / "l.jsonl", lambda n, kept: kept or n == 0)
+    assert main(["tune", str(two), "--labels", str(labels)]) == 0
+    said = capsys.readouterr().out
+    assert "no threshold does better than the recipe's own" in said
+    assert "no other moves of several at once" in said
+    assert "curate decide" not in said
 
 
 def test_a_label_holds_only_where_its_uid_is(out, tmp_path):
