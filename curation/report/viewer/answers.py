@@ -13,11 +13,12 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from curation.core.errors import CurationError, UsageError
-from curation.report.viewer.blocks import MOST
+from curation.report.viewer.blocks import MOST as BLOCKS
 from curation.report.viewer.embedding_map import AXES
 from curation.report.viewer.nearest import MAX_PICTURE
 from curation.report.viewer.query import Filter
 from curation.report.viewer.thumbnails import SIDES, NoPictureError
+from curation.report.viewer.video_frames import MOST as FRAMES
 from curation.report.viewer.view import View
 
 PAGE = 240
@@ -50,6 +51,7 @@ class Answers:
             "sample": lambda view, q: view.sample(_at(q)),
             "caption": lambda view, q: view.caption(_at(q)),
             "tokens": lambda view, q: view.tokens(_at(q)),
+            "frames": lambda view, q: view.frames(_at(q), _whole(q, "nth", 0, BLOCKS)),
             "histogram": lambda view, q: view.histogram(q.get("measure", "")),
             "recount": lambda view, q: view.recount(q.get("moved", ""), _settings(q)),
             "strip": lambda view, q: view.strip(q.get("moved", ""), _settings(q)),
@@ -102,8 +104,12 @@ class Answers:
             side = _whole(request.query_params, "side", SIDES[1], SIDES[-1])
             if side not in SIDES:
                 raise UsageError(f"side is one of {', '.join(map(str, SIDES))}")
-            nth = _whole(request.query_params, "nth", 0, MOST)
-            data = self._view(request).jpeg(_at(request.query_params), side, nth)
+            nth = _whole(request.query_params, "nth", 0, BLOCKS)
+            at, view = _at(request.query_params), self._view(request)
+            if "frame" in request.query_params:
+                data = view.frame(at, nth, _whole(request.query_params, "frame", 0, FRAMES))
+            else:
+                data = view.jpeg(at, side, nth)
         except NoPictureError as why:
             return json_response({"error": str(why)}, 404)
         except CurationError as error:
@@ -156,6 +162,7 @@ def _finite(value: Any) -> Any:
 def _filter(q: QueryParams) -> Filter:
     cluster = q.get("cluster", "")
     return Filter(
+        family=q.get("family", ""),
         status=q.get("status", ""),
         stage=q.get("stage", ""),
         cause=q.get("cause", ""),

@@ -14,6 +14,7 @@ from curation.report.viewer.kept import Kept
 from curation.report.viewer.measures import MeasureStore
 from curation.report.viewer.nearest import Nearest
 from curation.report.viewer.parquet import local_file, stream
+from schemas.sample import FAMILIES
 
 LANGUAGE = "language"
 CLUSTER = "cluster"
@@ -25,6 +26,7 @@ _FOUND = 8
 class Filter:
     """What samples have to be; an empty field asks for nothing."""
 
+    family: str = ""
     status: str = ""
     stage: str = ""
     cause: str = ""
@@ -82,6 +84,10 @@ class Search:
 
     def _mask(self, asked: Filter) -> Bools:
         mask = self._listed & self._of_fate(asked)
+        if asked.family not in ("", self._corpus.manifest.family):
+            if asked.family not in FAMILIES:
+                raise UsageError(f"no family is called {asked.family[:60]}")
+            mask[:] = False  # a corpus is of one family
         for name, low, high in asked.ranges:
             values = self._number(name).values
             mask &= (values >= low) & (values <= high)

@@ -19,8 +19,10 @@ _BYTES = 64 << 20
 """Bytes of pictures that are kept at hand."""
 _NEVER = frozenset({"too_many_pixels", "too_many_scans", "crashed", "timeout", "out_of_memory"})
 """Faults of images that are not decoded again."""
-_BROKEN = frozenset({"empty_file", "unsupported_format", "corrupt_image", "truncated_image"})
-"""Faults of images that cannot be decoded."""
+_BROKEN = frozenset(
+    {"empty_file", "unsupported_format", "corrupt_image", "truncated_image", "corrupt_video"}
+)
+"""Faults of media that cannot be decoded."""
 
 
 class NoPictureError(Exception):
@@ -67,7 +69,18 @@ class Thumbnails:
 
 def why_none(row: dict[str, object]) -> str | None:
     """Why a sample that may be shown has no picture; null where it should have one."""
-    ledger, members = row["ledger"], row["members"]
+    if (why := why_unread(row)) is not None:
+        return why
+    members = row["members"]
+    media = [m for m in members if m["sha256"]] if isinstance(members, list) else []
+    if not media:
+        return "no image"
+    return "a video" if Medium.of(0, media[0]["ext"]).is_video else None
+
+
+def why_unread(row: dict[str, object]) -> str | None:
+    """Why the media of a sample are not opened; null where they are."""
+    ledger = row["ledger"]
     assert isinstance(ledger, dict)
     if row["error"]:
         return str(row["error"]).replace("_", " ")
@@ -75,7 +88,4 @@ def why_none(row: dict[str, object]) -> str | None:
         return "not opened again"
     if ledger["error"] in _BROKEN:
         return str(ledger["error"]).replace("_", " ")
-    media = [m for m in members if m["sha256"]] if isinstance(members, list) else []
-    if not media:
-        return "no image"
-    return "a video" if Medium.of(0, media[0]["ext"]).is_video else None
+    return None

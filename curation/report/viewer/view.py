@@ -17,6 +17,7 @@ from curation.report.funnel import Funnel, Loss, Stage, funnel, undecided_funnel
 from curation.report.overview import corpus_overview
 from curation.report.tiles import Exported
 from curation.report.verify import is_stale
+from curation.report.viewer.clips import Clips
 from curation.report.viewer.concepts import balanced
 from curation.report.viewer.detail import Details
 from curation.report.viewer.duplicates import Duplicates
@@ -27,7 +28,7 @@ from curation.report.viewer.nearest import Nearest
 from curation.report.viewer.neighbour_map import is_there
 from curation.report.viewer.query import CLUSTER, LANGUAGE, Filter, Search
 from curation.report.viewer.rows import RowReader
-from curation.report.viewer.thumbnails import Thumbnails
+from curation.report.viewer.thumbnails import NoPictureError, Thumbnails
 from curation.report.viewer.tiles import Tiles
 from curation.report.viewer.tokens import TokenView
 from curation.report.viewer.training import Training
@@ -73,13 +74,17 @@ class View:
         self.tiles = Tiles(corpus, self.reader, entry_names(entries))
         self.thumbnails = Thumbnails(self.reader)
         self.training = Training(export, self.fates, TokenView(tokenizer))
+        self.clips = Clips(self.reader, self.training)
         self.details = Details(self.reader, self.training, self.tiles, self.whatif, entries)
-        self.duplicates = Duplicates(corpus, self.fates, self.tiles)
+        self.duplicates = Duplicates(corpus, self.fates, self.tiles, self.store)
         self.sha256 = hashlib.sha256(corpus.store.read(MANIFEST)).hexdigest()
         self._map = EmbeddingMap(corpus, self.fates, self.store, self.search.listed)
 
     def overview(self) -> dict[str, Any]:
-        """The first page: the funnel, warnings, and what there is to filter by."""
+        """The first page: the funnel, warnings, and what there is to filter by.
+
+        `corpus` names the samples themselves: it stays when they are decided again.
+        """
         manifest = self.corpus.manifest
         counted = self._funnel()
         export = self.export[1] if self.export else None
@@ -87,6 +92,7 @@ class View:
         return {
             "name": self.name,
             "sha256": self.sha256,
+            "corpus": self.corpus.shards_sha256,
             "family": manifest.family,
             "samples": self.fates.size,
             "decided": counted.decided,
@@ -265,6 +271,7 @@ class View:
     def close(self) -> None:
         """Ends what is still under way."""
         self._map.close()
+        self.clips.close()
 
     def of_uids(self, uids: list[str]) -> dict[str, Any]:
         """Tiles of samples that are named by uid."""
@@ -275,6 +282,19 @@ class View:
         """The sample's `nth` image. Raises NoPictureError where there is nothing to show."""
         self._check(position)
         return self.thumbnails.jpeg(position, side, nth)
+
+    def frames(self, position: int, nth: int) -> dict[str, Any]:
+        """Times in seconds of the frames of a clip that can be asked for, or why there are none."""
+        self._check(position)
+        try:
+            return {"times": [frame.seconds for frame in self.clips.frames(position, nth)]}
+        except NoPictureError as why:
+            return {"times": [], "why_not": str(why)}
+
+    def frame(self, position: int, nth: int, frame: int) -> bytes:
+        """One of those frames as a JPEG. Raises NoPictureError where it is not there."""
+        self._check(position)
+        return self.clips.jpeg(position, nth, frame)
 
 
 def open_view(path: str, checkpoint: str = "", tokenizer: str = "") -> View:

@@ -1,25 +1,28 @@
 """The viewer in a real browser, as somebody uses it."""
 
 import json
-import os
-import re
-import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
 
+from tests.report.viewer.browsing import (
+    CHROMIUM,
+    chromium,
+    grave_faults,
+    open_page,
+    opened,
+    serving,
+    shot,
+    texts,
+)
 from tests.report.viewer.corpora import LONG, TOLD, recaptioned_corpus
 from tests.report.viewer.families import family_run
 
-PAGES = ("funnel", "gallery", "whatif", "concepts", "duplicates", "compare", "sample?at=4",
-         "sample?at=2")  # fmt: skip
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+PAGES = ("funnel", "gallery", "whatif", "whatif?set=heuristics.min_side:1e99", "concepts",
+         "duplicates", "compare", "sample?at=4", "sample?at=2")  # fmt: skip
 
 pytestmark = [
     pytest.mark.slow,
@@ -30,18 +33,6 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def out(tmp_path_factory) -> Path:
     return recaptioned_corpus(tmp_path_factory.mktemp("browser"))
-
-
-@contextmanager
-def serving(*arguments: str) -> Iterator[str]:
-    """Where `curate view` says that it serves."""
-    command = [sys.executable, "-m", "curation", "view", *arguments, "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
-        assert server.stdout is not None
-        found = re.search(r"http://127\.0\.0\.1:\d+/", server.stdout.readline())
-        assert found is not None
-        yield found[0]
-        server.terminate()
 
 
 @pytest.fixture(scope="module")
@@ -58,63 +49,23 @@ def grounded(tmp_path_factory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
+def filmed(tmp_path_factory) -> Iterator[str]:
+    """A viewer of videos."""
+    with serving(str(family_run(tmp_path_factory.mktemp("filmed"), "video"))) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
 def browser(out) -> Iterator[Any]:
     """Started after `out` is made: recaptioning wants an event loop of its own."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as play:
-        made = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with chromium() as made:
         yield made
-        made.close()
-
-
-@contextmanager
-def opened(browser: Any, address: str, width: int = 1360) -> Iterator[Any]:
-    """A page at the funnel; a script's error or a breach of the policy fails the test."""
-    context = browser.new_context(
-        viewport={"width": width, "height": 900}, base_url=address, accept_downloads=True
-    )
-    made = context.new_page()
-    wrong: list[str] = []
-    made.on("pageerror", lambda error: wrong.append(str(error)))
-    made.on("console", lambda m: wrong.append(m.text) if m.type == "error" else None)
-    made.on(
-        "request", lambda r: None if r.url.startswith((address, "blob:")) else wrong.append(r.url)
-    )
-    made.goto("/")
-    made.wait_for_selector("h1")
-    yield made
-    context.close()
-    assert wrong == []
 
 
 @pytest.fixture
 def page(browser, address) -> Iterator[Any]:
     with opened(browser, address) as made:
         yield made
-
-
-def shot(page: Any, name: str) -> None:
-    """Kept in the folder that CURATION_SCREENSHOTS names, to be looked at; nowhere by default."""
-    if folder := os.environ.get("CURATION_SCREENSHOTS"):
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
-
-
-def texts(page: Any, selector: str) -> list[str]:
-    found: list[str] = page.locator(selector).all_inner_texts()
-    return found
-
-
-def open_page(page: Any, name: str) -> None:
-    """Opens a page of the viewer; nothing that is not there may be told by its name."""
-    from playwright.sync_api import expect
-
-    page.goto(f"/#/{name}")
-    page.wait_for_load_state("networkidle")
-    expect(page.locator("main .loading")).to_have_count(0)
-    told = page.locator("main").inner_text().split()
-    assert not {"null", "undefined", "NaN", "[object"} & set(told)
 
 
 def test_a_reason_of_the_funnel_leads_to_its_samples(page):
@@ -209,6 +160,7 @@ def test_opinions_by_keys_become_a_labels_file(page):
     page.keyboard.press("d")
     page.wait_for_selector(".mark-drop[aria-pressed='true']")
     shot(page, "sample")
+    page.get_by_role("button", name="2 labels", exact=True).click()
     with page.expect_download() as waiting:
         page.get_by_role("button", name="Save 2 labels").click()
     lines = Path(waiting.value.path()).read_text().splitlines()
@@ -216,9 +168,10 @@ def test_opinions_by_keys_become_a_labels_file(page):
     assert {(row["shard"], row["row"], row["label"]) for row in said} == {
         (0, 0, "keep"), (0, 1, "drop"),
     }  # fmt: skip
+    page.get_by_role("button", name="Close").click()
     page.keyboard.press("d")
     page.wait_for_selector(".mark-drop[aria-pressed='false']")
-    assert page.get_by_role("button", name="Save 1 label").is_visible()
+    assert page.get_by_role("button", name="1 label", exact=True).is_visible()
 
 
 def test_arrows_walk_the_gallery(page):
@@ -270,6 +223,9 @@ def test_a_new_caption_stands_beside_the_original_with_what_differs(page):
     assert "Lisbon" in texts(page, ".side-new .fact.no")
     assert "by the sea" not in "".join(page.locator(".side-new ins").all_text_contents())
     assert "talk" in page.locator(".sentences").inner_text()
+    chosen = page.locator(".captions .choice").inner_text()
+    assert "was chosen" in chosen
+    assert "goes on" not in page.locator(".captions").inner_text()  # the export took originals
     assert page.evaluate("window.hacked") is None
     assert page.locator("main img[src='x']").count() == 0
     shot(page, "sample-recaptioned")
@@ -292,6 +248,20 @@ def test_boxes_lie_over_the_picture_and_their_phrases_point_at_them(browser, gro
         page.locator(".boxchip").first.hover()
         assert page.locator("g.lit").get_attribute("data-box") == "1"
         shot(page, "sample-grounding")
+
+
+def test_frames_of_a_video_are_drawn_with_their_times(browser, filmed):
+    with opened(browser, filmed, width=360) as page:
+        open_page(page, "sample?at=1")
+        page.locator(".frames figure img").first.wait_for()
+        times = page.request.get("/api/frames?at=1").json()["times"]
+        assert texts(page, ".frames figcaption") == [f"{t:.4g} s" for t in times]
+        page.wait_for_load_state("networkidle")
+        wide = page.locator(".frames img").evaluate_all("all => all.map((i) => i.naturalWidth)")
+        assert wide == [64] * len(times)
+        assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+        assert grave_faults(page) == []
+        shot(page, "sample-video")
 
 
 def test_no_page_is_wider_than_a_telephone(browser, address):
@@ -320,19 +290,11 @@ def test_every_other_page_shows_what_it_is_for(page):
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_no_page_has_a_serious_accessibility_fault(page, theme):
-    from axe_playwright_python.sync_playwright import Axe
-
     page.emulate_media(color_scheme=theme)
     for name in PAGES:
         open_page(page, name)
         page.wait_for_timeout(300)
-        found = Axe().run(page).response["violations"]
-        grave = [
-            (v["id"], [node["html"][:200] for node in v["nodes"][:3]])
-            for v in found
-            if v["impact"] in ("serious", "critical")
-        ]
-        assert grave == [], name
+        assert grave_faults(page) == [], name
 
 
 def test_dark_is_a_choice_that_stays(page):

@@ -97,6 +97,7 @@ def test_questions_that_mean_nothing_get_one_line(app):
     for path, said in {
         "samples?range=nothing:1:2": "no measure is called nothing",
         "samples?range=blur:a:2": "not a number: 'a'",
+        "samples?family=nothing": "no family is called nothing",
         "samples?limit=100000": "limit is a whole number up to 240",
         "samples?concept=none": "a concept is language:id, got 'none'",
         "recount?moved=heuristics.nothing": "the recipe has no threshold heuristics.nothing",
@@ -148,6 +149,8 @@ def test_filters_find_what_they_say(app):
     assert found("text=RED%20BARN") == [1]
     assert found("text=100%25") == []
     assert found("range=min_side:0:199") == [4]
+    assert found("family=image-text&status=dropped") == [4, 5]
+    assert found("family=ocr") == []
     uid = asked(app, "sample?at=9")["tile"]["uid"]
     assert found(f"uid={uid[:10]}") == [9]
     assert set(found("order=-caption_chars")[:1]) == {3}
@@ -155,6 +158,26 @@ def test_filters_find_what_they_say(app):
     assert found("order=?") != list(range(16))
     beside = asked(app, "neighbours?status=dropped&at=5")
     assert (beside["nth"], beside["before"], beside["after"]) == (1, 4, None)
+
+
+def test_a_group_of_twins_says_what_ranked_them(app):
+    (group,) = asked(app, "groups?stage=near_dedup")
+    (twin,) = group["members"]
+    assert (group["best"]["at"], twin["at"]) == (6, 5)
+    assert group["best"]["ranked"] == [{"name": "area", "value": 520 * 480}]
+    assert twin["ranked"] == [{"name": "area", "value": 260 * 240}]
+
+
+def test_a_corpus_has_one_name_however_it_is_decided(tmp_path):
+    source = write_pairs(tmp_path / "source", 4)
+    curate(source, tmp_path / "a")
+    curate(source, tmp_path / "b", "heuristics.blur=1e99")
+    first, again = (asked(viewer(view_of(tmp_path / of)), "overview") for of in "ab")
+    assert (first["kept"], again["kept"]) == (4, 0)
+    assert first["sha256"] != again["sha256"]
+    assert first["corpus"] == again["corpus"]
+    curate(write_pairs(tmp_path / "other", 5), tmp_path / "c")
+    assert asked(viewer(view_of(tmp_path / "c")), "overview")["corpus"] != first["corpus"]
 
 
 def test_what_a_list_names_is_nowhere(tmp_path):

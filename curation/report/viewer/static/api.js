@@ -28,6 +28,8 @@ export function query(params) {
 
 export const image = (of, at, side, nth) => `/image?${query({ of, at, side, nth })}`;
 
+export const frame = (of, at, nth, number) => `/image?${query({ of, at, nth: nth || undefined, frame: number })}`;
+
 export const link = (page, params = {}) => {
   const tail = query(params);
   return `#/${page}${tail ? `?${tail}` : ""}`;
@@ -38,9 +40,9 @@ export function here() {
   return { page: page || "funnel", params: new URLSearchParams(tail ?? "") };
 }
 
-const FIELDS = ["of", "status", "stage", "cause", "text", "uid", "language", "concept", "cluster", "order", "near"];
+const FIELDS = ["of", "family", "status", "stage", "cause", "text", "uid", "language", "concept", "cluster", "order", "near", "from"];
 
-/** Of an address, what filters samples. */
+/** Of an address, what filters samples, and from which of them on they are shown. */
 export function filterOf(params) {
   const found = {};
   for (const name of FIELDS) if (params.get(name)) found[name] = params.get(name);

@@ -1,6 +1,6 @@
 // What a sample is drawn of: pictures with boxes over them, clips and texts, in reading order.
 
-import { image } from "./api.js";
+import { ask, frame, image } from "./api.js";
 import { h, number, put, s, strange } from "./dom.js";
 
 const SIDES = 999;
@@ -17,7 +17,7 @@ export function drawn(of, tile, blocks) {
     "data-box": n, onmouseenter: () => light(n, true), onmouseleave: () => light(n, false),
     onfocus: () => light(n, true), onblur: () => light(n, false),
   });
-  const draw = { picture: (b) => picture(of, tile, b, lit), clip, words: (b) => text(b, lit) };
+  const draw = { picture: (b) => picture(of, tile, b, lit), clip: (b) => clip(of, tile, b), words: (b) => text(b, lit) };
   place.append(...blocks.map((block) => draw[block.kind](block)));
   if (!blocks.length) place.append(h("div", { class: "large" }, h("span", { class: "none" }, tile.why_not ?? "no image")));
   return place;
@@ -46,10 +46,25 @@ function overlay(boxes, lit) {
   return over;
 }
 
-function clip(block) {
+/** Some frames of a video, beside what is known of all of them. */
+function clip(of, tile, block) {
   const count = block.times.length;
-  const span = count ? `${number(count)} frames from ${number(block.times[0])} to ${number(block.times[count - 1])} s` : "";
-  return h("div", { class: "large" }, h("span", { class: "none" }, block.why_not ?? `a video (${block.ext})`, span ? [h("br", {}), span] : null));
+  const span = count ? `, ${number(count)} frames from ${number(block.times[0])} to ${number(block.times[count - 1])} s` : "";
+  const strip = h("div", { class: "frames" }, h("span", { class: "none" }, block.why_not ?? "Decoding…"));
+  if (!block.why_not) drawFrames(strip, of, tile.at, block.nth);
+  return h("div", { class: "video" }, h("p", { class: "soft small" }, `a video (${block.ext})${span}`), strip);
+}
+
+async function drawFrames(strip, of, at, nth) {
+  const nothing = (why) => put(strip, h("span", { class: "none" }, `not shown: ${why}`));
+  try {
+    const said = await ask("frames", { of, at, nth });
+    if (said.why_not) { nothing(said.why_not); return; }
+    put(strip, said.times.map((seconds, n) => h("figure", {},
+      h("img", { src: frame(of, at, nth, n), alt: "", decoding: "async" }), h("figcaption", {}, `${number(seconds)} s`))));
+  } catch (error) {
+    nothing(error.message);
+  }
 }
 
 function text(block, lit) {

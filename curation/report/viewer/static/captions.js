@@ -1,4 +1,4 @@
-// Original and new caption side by side: what differs, which facts are stated, which one goes on.
+// Original and new caption side by side: what differs, which facts are stated, which one was chosen.
 
 import { h, number, strange, words } from "./dom.js";
 
@@ -11,18 +11,23 @@ export function compared(said) {
     legend(), repaired(said.choice), sentences(said.sentences));
 }
 
-const GOES = { new: "The new caption goes on, as it was written.", repaired: "The new caption goes on, without the sentences that failed.", original: "The original caption stays." };
+// An export takes as many of the chosen ones as its setting says, none by default (training.js shows what it wrote).
+const CHOSEN = {
+  new: "The new caption was chosen, as it was written: it would go on where an export takes new ones.",
+  repaired: "The new caption was chosen, without the sentences that failed: it would go on where an export takes new ones.",
+  original: "The original caption was chosen.",
+};
 
 function choice(made) {
   if (!made) return null;
   const held = made.value === null || made.threshold === null ? "" : ` (${number(made.value)}, held against ${number(made.threshold)})`;
-  return h("p", { class: `choice ${made.choice}` }, GOES[made.choice] ?? words(made.choice),
+  return h("p", { class: `choice ${made.choice}` }, CHOSEN[made.choice] ?? words(made.choice),
     made.reason ? h("span", { class: "soft" }, ` ${words(made.reason)}${held}`, made.detail ? [" ", strange(made.detail)] : null) : null);
 }
 
 function repaired(made) {
   if (!made?.repaired) return null;
-  return h("div", { class: "repaired" }, h("h3", {}, "What goes on"), h("p", { class: "text" }, strange(made.repaired)));
+  return h("div", { class: "repaired" }, h("h3", {}, "What would go on"), h("p", { class: "text" }, strange(made.repaired)));
 }
 
 function side(title, runs, name) {

@@ -44,11 +44,14 @@ export function strange(text, props = {}) {
 
 const WHOLE = new Intl.NumberFormat("en-GB");
 
-/** Whole numbers with separators, others with four significant digits. */
+const HUGE = 1e12; // counts and bytes are told to the last digit, thresholds need not be
+
+/** Whole numbers with separators, others with four significant digits, huge ones as 1.5e99. */
 export function number(value) {
   if (value === null || value === undefined) return "–";
-  if (Number.isInteger(value)) return WHOLE.format(value);
   const size = Math.abs(value);
+  if (size >= HUGE) return Number(value.toPrecision(4)).toExponential().replace("e+", "e");
+  if (Number.isInteger(value)) return WHOLE.format(value);
   if (size >= 1000) return WHOLE.format(Math.round(value));
   return String(Number(value.toPrecision(4)));
 }

@@ -6,19 +6,23 @@ import { onOpinion } from "./opinions.js";
 import { tileLink } from "./tile.js";
 
 const PAGE = 60;
-const MOST = 120_000; // browsers lay out no page much taller
+const MOST = 120_000; // browsers lay out no page much taller: of more, those around `from`
+const FURTHEST = 1e12; // more than any corpus holds
 const GAP = 16;
 const WIDE = 208;
 const TALL = 274;
+const HEAD = 130; // what lies over the grid when it is scrolled
 
 export class Grid {
-  constructor(context, filter) {
+  /** `from`: number of the sample to begin with, 1 for the first. */
+  constructor(context, filter, from = 1) {
     this.context = context;
     this.filter = filter;
     this.pages = new Map();
     this.tiles = new Map();
     this.total = null;
-    this.focus = 0;
+    this.focus = Math.min(FURTHEST, Math.max(0, Math.trunc(from) - 1));
+    this.base = 0;
     this.element = h("div", { class: "grid", role: "list", "aria-label": "samples" });
     this.gone = new AbortController();
     const { signal } = this.gone;
@@ -37,8 +41,11 @@ export class Grid {
   get reach() { return Math.min(this.total ?? 0, MOST); }
 
   async start() {
-    await this.load(0);
+    await this.load(Math.floor(this.focus / PAGE));
+    this.focus = Math.max(0, Math.min(this.focus, this.total - 1));
+    this.base = Math.max(0, Math.min(this.focus - MOST / 2, this.total - MOST));
     this.draw();
+    if (this.focus) scrollTo({ top: this.top(this.focus) - HEAD });
     return this.total;
   }
 
@@ -65,17 +72,22 @@ export class Grid {
     const top = -this.element.getBoundingClientRect().top;
     const first = Math.max(0, Math.floor(top / (TALL + GAP)) - 1);
     const last = Math.min(rows, Math.ceil((top + innerHeight) / (TALL + GAP)) + 1);
-    const from = first * this.columns, to = Math.min(this.reach, last * this.columns);
+    const from = this.base + first * this.columns, to = this.base + Math.min(this.reach, last * this.columns);
     for (const [nth, tile] of this.tiles)
       if (nth < from || nth >= to) { tile.remove(); this.tiles.delete(nth); }
     for (let nth = from; nth < to; nth++) {
       const tile = this.tiles.get(nth) ?? this.make(nth);
       tile.style.setProperty("transform",
-        `translate(${(nth % this.columns) * (width + GAP)}px, ${Math.floor(nth / this.columns) * (TALL + GAP)}px)`);
+        `translate(${((nth - this.base) % this.columns) * (width + GAP)}px, ${this.row(nth) * (TALL + GAP)}px)`);
       tile.style.setProperty("width", `${width}px`);
       tile.classList.toggle("focus", nth === this.focus && this.moved === true);
     }
   }
+
+  row(nth) { return Math.floor((nth - this.base) / this.columns); }
+
+  /** Where a sample's row begins on the page. */
+  top(nth) { return this.element.getBoundingClientRect().top + scrollY + this.row(nth) * (TALL + GAP); }
 
   make(nth) {
     const cell = h("div", { class: "cell", role: "listitem" });
@@ -96,11 +108,10 @@ export class Grid {
 
   move(by) {
     if (!this.reach) return;
-    this.focus = this.moved ? Math.min(this.reach - 1, Math.max(0, this.focus + by)) : this.focus;
+    this.focus = this.moved ? Math.min(this.base + this.reach - 1, Math.max(this.base, this.focus + by)) : this.focus;
     this.moved = true;
-    const edge = this.element.getBoundingClientRect().top + scrollY;
-    const top = edge + Math.floor(this.focus / this.columns) * (TALL + GAP);
-    if (top < scrollY + 130) scrollTo({ top: top - 130 });
+    const top = this.top(this.focus);
+    if (top < scrollY + HEAD) scrollTo({ top: top - HEAD });
     else if (top + TALL > scrollY + innerHeight - 20) scrollTo({ top: top + TALL - innerHeight + 20 });
     this.draw();
     this.tiles.get(this.focus)?.querySelector("a")?.focus({ preventScroll: true });

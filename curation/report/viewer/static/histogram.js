@@ -121,7 +121,7 @@ export class Histogram {
     parts.label.setAttribute("x", x);
     parts.label.setAttribute("text-anchor", x < 60 ? "start" : x > WIDE - 60 ? "end" : "middle");
     parts.label.textContent = `${least ? "≥" : "≤"} ${number(value)}`;
-    parts.group.setAttribute("aria-valuenow", value);
+    parts.group.setAttribute("aria-valuenow", Math.min(this.high, Math.max(this.low, value))); // the text says it whole
     parts.group.setAttribute("aria-valuemin", this.low);
     parts.group.setAttribute("aria-valuemax", this.high);
     parts.group.setAttribute("aria-valuetext", parts.label.textContent);

@@ -2,6 +2,7 @@
 
 import { ask, filterOf, here, link } from "./api.js";
 import { h, put, strange, toast } from "./dom.js";
+import { labelsButton } from "./labels.js";
 import { Opinions, onOpinion } from "./opinions.js";
 import * as clusters from "./pages/clusters.js";
 import * as compare from "./pages/compare.js";
@@ -11,6 +12,7 @@ import * as funnel from "./pages/funnel.js";
 import * as gallery from "./pages/gallery.js";
 import * as sample from "./pages/sample.js";
 import * as whatif from "./pages/whatif.js";
+import { recall, turn as theme } from "./theme.js";
 
 const PAGES = { funnel, gallery, whatif, concepts, clusters, duplicates, compare, sample };
 const TITLES = {
@@ -23,7 +25,9 @@ class Context {
     this.views = views.views;
     this.comparable = views.compare;
     this.overviews = overviews;
-    this.opinion = Object.fromEntries(Object.entries(overviews).map(([of, o]) => [of, new Opinions(o.sha256)]));
+    const made = new Map(); // two decisions of one corpus share what was marked on its samples
+    for (const o of Object.values(overviews)) if (!made.has(o.corpus)) made.set(o.corpus, new Opinions(o.corpus, o.sha256));
+    this.opinion = Object.fromEntries(Object.entries(overviews).map(([of, o]) => [of, made.get(o.corpus)]));
     this.settings = {};
     this.of = "a";
   }
@@ -37,10 +41,10 @@ const main = document.getElementById("main");
 
 async function show() {
   const now = ++turn;
-  const { page: name, params } = here();
-  const module = PAGES[name] ?? funnel;
-  const of = params.get("of") ?? "a";
-  context.of = of in context.views ? of : "a";
+  const { page: asked, params } = here();
+  const name = Object.hasOwn(PAGES, asked) ? asked : "funnel";
+  if (!Object.hasOwn(context.views, params.get("of") ?? "")) params.delete("of");
+  context.of = params.get("of") ?? "a";
   page?.close?.();
   page = null;
   header(name);
@@ -49,7 +53,7 @@ async function show() {
   put(main, place);
   scrollTo({ top: 0 });
   try {
-    const made = await module.render(place, params, context);
+    const made = await PAGES[name].render(place, params, context);
     if (now === turn) page = made; else made?.close?.();
     if (now === turn) for (const event of early.splice(0)) press(event);
   } catch (error) {
@@ -71,7 +75,7 @@ function header(name) {
       h("span", { class: "mark", "aria-hidden": "true" }), strange(context.views[context.of].split("/").filter(Boolean).at(-1) ?? "corpus")),
     h("nav", { "aria-label": "pages" }, tabs.map(([tab, title]) =>
       h("a", { href: link(tab, { of }), "aria-current": tab === name ? "page" : undefined }, title))),
-    h("span", { class: "tools" }, sides(name), labels(),
+    h("span", { class: "tools" }, sides(name), labelsButton(context),
       h("button", { class: "quiet", title: "Light or dark", "aria-label": "light or dark", onclick: theme }, "◐"),
       h("button", { class: "quiet", title: "Keys", "aria-label": "keys", onclick: help }, "?")));
 }
@@ -86,24 +90,8 @@ function sides(name) {
     }, of.toUpperCase())));
 }
 
-function labels() {
-  const opinions = context.opinions(context.of);
-  return h("button", {
-    id: "labels", class: "quiet", hidden: !opinions.count, title: "Save what you marked as a file",
-    onclick: () => opinions.save(),
-  }, `Save ${opinions.count} label${opinions.count === 1 ? "" : "s"}`);
-}
-
-function theme() {
-  const dark = document.documentElement.dataset.theme
-    ? document.documentElement.dataset.theme === "dark"
-    : matchMedia("(prefers-color-scheme: dark)").matches;
-  document.documentElement.dataset.theme = dark ? "light" : "dark";
-  localStorage.setItem("theme", document.documentElement.dataset.theme);
-}
-
 const KEYS = [
-  ["/", "search captions"], ["← → ↑ ↓", "move"], ["j, Shift J", "next, previous"],
+  ["/", "search captions"], ["← → ↑ ↓", "move; on the map to the nearest sample there"], ["j, Shift J", "next, previous"],
   ["k", "keep"], ["d", "drop"], ["Enter", "open the sample"], ["Esc", "back to the gallery"], ["?", "these keys"],
 ];
 
@@ -148,8 +136,7 @@ function search() {
 }
 
 async function start() {
-  const kept = localStorage.getItem("theme");
-  if (kept === "light" || kept === "dark") document.documentElement.dataset.theme = kept;
+  recall();
   try {
     const views = await ask("views");
     const names = Object.keys(views.views);
@@ -159,7 +146,7 @@ async function start() {
     put(main, h("div", { class: "problem", role: "alert" }, h("h1", {}, "The corpus cannot be shown"), h("p", {}, error.message)));
     return;
   }
-  onOpinion(() => document.getElementById("labels")?.replaceWith(labels()));
+  onOpinion(() => document.getElementById("labels")?.replaceWith(labelsButton(context)));
   addEventListener("hashchange", show);
   addEventListener("keydown", key);
   addEventListener("unhandledrejection", (event) => {

@@ -32,7 +32,14 @@ export function tileLink(context, tile, { within = {}, side = 240, note = "" } =
   },
   picture(of, tile, side),
   h("span", { class: "caption" }, tile.caption ? strange(tile.caption) : h("i", {}, "no caption")),
+  tile.ranked?.length ? h("span", { class: "ranked soft" }, tile.ranked.map((one, n) => [n ? " · " : "", `${words(one.name)} ${number(one.value)}`])) : null,
   h("span", { class: "line" }, fate(tile), h("span", { class: "verdict", title: note || tile.verdict }, note || strange(tile.verdict))));
+}
+
+/** Of the one that a stage kept of a group: whether it is kept still. */
+export function stayed(tile, stays = "stays") {
+  if (tile.status !== "dropped" && tile.status !== "quarantined") return stays;
+  return `stayed here, later ${tile.status} by ${words(tile.stage || tile.cause)}`;
 }
 
 export const size = (tile) => (tile.width ? `${number(tile.width)} × ${number(tile.height)}` : "");

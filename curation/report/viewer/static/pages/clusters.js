@@ -1,10 +1,13 @@
 // A map of embeddings: on their two principal axes, or laid out by neighbours.
 
 import { ask, link } from "../api.js";
+import { caution } from "../caution.js";
 import { h, number, percent, put, strange, toast, words } from "../dom.js";
+import { onTheme } from "../theme.js";
 import { picture } from "../tile.js";
 
 const WIDE = 920, TALL = 620, EDGE = 24;
+const WAYS = { ArrowRight: [1, 0], ArrowLeft: [-1, 0], ArrowDown: [0, 1], ArrowUp: [0, -1] };
 
 export async function render(place, params, context) {
   place.append(h("h1", {}, "Clusters"), h("p", { class: "loading" }, "Laying out the map…"));
@@ -15,12 +18,13 @@ export async function render(place, params, context) {
   const by = h("select", { "aria-label": "colour", onchange: () => { map.by = by.value; map.paint(); } },
     h("option", { value: "fate" }, "coloured by decision"), said.cluster ? h("option", { value: "cluster" }, "coloured by cluster") : null);
   const lead = h("p", { class: "soft lead" });
-  const tell = (laid) => put(lead, `${number(said.at.length)} samples by what their images show: `, laid.explained
-    ? `their embeddings on two axes, which tell ${percent(laid.explained[0] + laid.explained[1], 1)} of how they differ. Points far apart differ, near ones often look alike.`
-    : "their embeddings laid out by neighbours (UMAP). Points that lie together look alike; how far apart groups lie means little.");
+  const blind = context.overview.has.clip_fails; // then nothing is said of what near points are
+  const tell = (laid) => put(lead, `${number(said.at.length)} samples ${blind ? "by their CLIP embeddings" : "by what their images show"}: `, laid.explained
+    ? `${blind ? "laid out" : "their embeddings"} on two axes, which tell ${percent(laid.explained[0] + laid.explained[1], 1)} of how they differ.${blind ? "" : " Points far apart differ, near ones often look alike."}`
+    : `${blind ? "laid out" : "their embeddings laid out"} by neighbours (UMAP).${blind ? "" : " Points that lie together look alike; how far apart groups lie means little."}`);
   const layout = laying(said, context, (laid) => { map.place(laid); tell(laid); });
   tell(said);
-  place.append(lead,
+  place.append(lead, caution(context) ?? "",
     h("div", { class: "mapbox" },
       h("div", {}, h("div", { class: "charthead" }, by, layout, map.legend), map.element),
       h("aside", {}, map.card, choices.clusters.length ? [h("h2", {}, "The largest clusters"), h("ol", { class: "clusterlist" }, choices.clusters.slice(0, 24).map((c) =>
@@ -52,13 +56,18 @@ class EmbeddingMap {
     this.context = context;
     this.by = "fate";
     this.lit = null;
-    this.element = h("canvas", { class: "map", width: WIDE * 2, height: TALL * 2, "aria-label": "map of embeddings",
-      onmousemove: (event) => this.hover(event), onclick: () => this.open(), onmouseleave: () => { this.over = null; this.paint(); } });
+    this.over = null;
+    this.element = h("canvas", { class: "map", width: WIDE * 2, height: TALL * 2, tabIndex: 0, role: "application", "aria-roledescription": "map",
+      "aria-label": "map of embeddings: arrows go to the nearest sample on that side, Enter opens it",
+      onmousemove: (event) => this.hover(event), onclick: () => this.open(), onmouseleave: () => this.point(null),
+      onfocus: () => { if (this.over === null && this.element.matches(":focus-visible")) this.point(this.near(WIDE / 2, TALL / 2)); } });
     this.legend = h("span", { class: "legend soft small" });
-    this.card = h("div", { class: "mapcard" }, h("p", { class: "soft" }, "Point at a sample to see it, click to open it."));
+    this.card = h("div", { class: "mapcard", role: "status", "aria-label": "the sample that is pointed at" }, h("p", { class: "soft" }, "Point at a sample to see it, click to open it; or walk there by Tab and arrows."));
     this.lay(said);
-    this.dark = matchMedia("(prefers-color-scheme: dark)");
+    this.forget = onTheme(() => this.paint());
   }
+
+  close() { this.forget(); }
 
   lay(laid) {
     const scale = (values, size) => {
@@ -94,7 +103,7 @@ class EmbeddingMap {
       brush.fill();
     }
     brush.globalAlpha = 1;
-    if (this.over !== null && this.over !== undefined) {
+    if (this.over !== null) {
       brush.strokeStyle = style.getPropertyValue("--text");
       brush.lineWidth = 1.5;
       brush.beginPath();
@@ -108,17 +117,48 @@ class EmbeddingMap {
 
   hover(event) {
     const box = this.element.getBoundingClientRect();
-    const x = ((event.clientX - box.left) * WIDE) / box.width, y = ((event.clientY - box.top) * TALL) / box.height;
-    let best = null, least = 144;
+    this.point(this.near(((event.clientX - box.left) * WIDE) / box.width, ((event.clientY - box.top) * TALL) / box.height, 12));
+  }
+
+  point(n) {
+    if (n === this.over) return;
+    this.over = n;
+    this.element.classList.toggle("pointing", n !== null);
+    this.paint();
+    if (n !== null) this.tell(n);
+  }
+
+  /** The point nearest to a place, or null where none is within reach. */
+  near(x, y, reach = Infinity) {
+    let best = null, least = reach ** 2;
     for (let n = 0; n < this.x.length; n++) {
       const far = (this.x[n] - x) ** 2 + (this.y[n] - y) ** 2;
       if (far < least) { least = far; best = n; }
     }
-    if (best === this.over) return;
-    this.over = best;
-    this.element.classList.toggle("pointing", best !== null);
-    this.paint();
-    if (best !== null) this.tell(best);
+    return best;
+  }
+
+  /** The nearest point within 45 degrees of an arrow; those on one spot come one after the other. */
+  beside([right, down]) {
+    let best = null, least = Infinity;
+    for (let n = 0; n < this.x.length; n++) {
+      const x = this.x[n] - this.x[this.over], y = this.y[n] - this.y[this.over];
+      const same = x === 0 && y === 0;
+      const along = same ? (n - this.over) * (right || down) : right ? x * right : y * down;
+      if (along <= 0 || (!same && Math.abs(right ? y : x) > along)) continue;
+      const far = same ? along * 1e-9 : x * x + y * y;
+      if (far < least) { least = far; best = n; }
+    }
+    return best;
+  }
+
+  key(event) {
+    if (document.activeElement !== this.element) return false;
+    if (event.key === "Enter") { this.open(); return true; }
+    if (!Object.hasOwn(WAYS, event.key)) return false;
+    if (this.over === null) this.point(this.near(WIDE / 2, TALL / 2));
+    else this.point(this.beside(WAYS[event.key]) ?? this.over);
+    return true;
   }
 
   async tell(n) {
@@ -130,6 +170,6 @@ class EmbeddingMap {
   }
 
   open() {
-    if (this.over !== null && this.over !== undefined) location.hash = link("sample", { of: this.context.of, at: this.said.at[this.over] });
+    if (this.over !== null) location.hash = link("sample", { of: this.context.of, at: this.said.at[this.over] });
   }
 }

@@ -2,7 +2,7 @@
 
 import { ask, link } from "../api.js";
 import { h, number, put, words } from "../dom.js";
-import { tileLink } from "../tile.js";
+import { stayed, tileLink } from "../tile.js";
 
 const PAGE = 8;
 
@@ -16,9 +16,9 @@ export async function render(place, params, context) {
   }
   const stage = stages.find((one) => one.stage === params.get("stage")) ?? stages.reduce((a, b) => (b.samples > a.samples ? b : a));
   place.append(
-    h("p", { class: "soft lead" }, "The largest groups first. The one marked stays, the others were dropped in its favour.", stage.keeps ? ` Of twins the one stays that is best by ${stage.keeps}.` : ""),
+    h("p", { class: "soft lead" }, "The largest groups first. The one marked stayed, the others were dropped in its favour; a later stage may have dropped it too, which its mark says.", stage.keeps ? ` Of twins the one stays that is highest by ${stage.keeps}: each tile says its own. Of equals the one that is first by uid.` : ""),
     h("nav", { class: "tabs", "aria-label": "stages" }, stages.map((one) => h("a", { href: link("duplicates", { of, stage: one.stage }), "aria-current": one === stage ? "true" : undefined },
-      words(one.stage), h("span", { class: "soft" }, ` ${number(one.samples)} in ${number(one.groups)} groups`)))));
+      words(one.stage), h("span", { class: "soft" }, ` ${number(one.samples)} in ${number(one.groups)} group${one.groups === 1 ? "" : "s"}`)))));
   const list = h("div", { class: "groups" });
   const more = h("button", { onclick: () => load() }, "More groups");
   const waiting = h("p", { class: "loading" }, "Grouping…");
@@ -42,7 +42,7 @@ function card(group, stage, context) {
   const missing = group.twins - group.members.length;
   return h("article", { class: "panel group" },
     h("div", { class: "strip" },
-      group.best ? h("div", { class: "head" }, h("p", { class: "tag" }, "stays"), tileLink(context, group.best))
+      group.best ? h("div", { class: group.best.status === "kept" ? "head" : "head later" }, h("p", { class: "tag" }, stayed(group.best)), tileLink(context, group.best))
         : h("p", { class: "empty" }, "The one that stays is not shown."),
       group.members.map((tile) => h("div", {}, h("p", { class: "tag soft" }, "dropped"), tileLink(context, tile)))),
     missing > 0 ? h("p", { class: "soft small" }, `and ${number(missing)} more`) : null);

@@ -1,23 +1,24 @@
 // Any selection of samples as a grid.
 
 import { ask, filterOf, give, link } from "../api.js";
+import { caution } from "../caution.js";
 import { h, number, strange, toast, words } from "../dom.js";
 import { Grid } from "../grid.js";
 
+const JUMPS = 1_000; // samples above which scrolling alone is a long way
 let offered = {};
 
 export async function render(place, params, context) {
   const filter = filterOf(params);
-  if (filter.of === undefined && context.of !== "a") filter.of = context.of;
-  const grid = new Grid(context, filter);
+  const grid = new Grid(context, filter, Number(filter.from) || 1);
   const count = h("span", { class: "total", "aria-live": "polite" });
   offered[context.of] ??= await ask("choices", { of: context.of });
-  const go = (change) => { location.hash = link("gallery", { ...filter, ...change }); };
+  const go = (change) => { location.hash = link("gallery", { ...filter, from: "", ...change }); };
   const waiting = h("p", { class: "loading" }, filter.near?.startsWith("text:") ? "Looking…" : "Searching…");
   place.append(
     h("h1", { class: "unseen" }, "Gallery"),
     h("form", { class: "filters", role: "search", onsubmit: (event) => event.preventDefault() },
-      searchBox(filter, go, context), fates(filter, go, context), language(filter, go, context),
+      searchBox(filter, go, context), family(filter, go, context), fates(filter, go, context), language(filter, go, context),
       cluster(filter, go, context), concept(filter, go, context), order(filter, go, context)),
     h("div", { class: "chosen" }, count, chips(filter, go, context), range(filter, go, context)),
     waiting, grid.element);
@@ -29,7 +30,8 @@ export async function render(place, params, context) {
     const total = await grid.start();
     waiting.remove();
     count.textContent = `${number(total)} sample${total === 1 ? "" : "s"}`;
-    if (total > grid.reach) count.textContent += `, the first ${number(grid.reach)} to scroll through`;
+    if (total > grid.reach) count.textContent += `, ${number(grid.base + 1)} to ${number(grid.base + grid.reach)} to scroll through`;
+    if (total > JUMPS) count.after(jump(total, grid.focus + 1, go));
     if (!total) grid.element.after(h("p", { class: "empty" }, "No sample is like that. Loosen a filter."));
   } catch (error) {
     grid.close();
@@ -79,7 +81,7 @@ function searchBox(filter, go, context) {
   const byMeaning = context.overview.has.map ? h("select", { "aria-label": "search where", class: "where", onchange: () => box.focus() },
     h("option", { value: "text" }, "in captions"), h("option", { value: "near", selected: filter.near?.startsWith("text:") ?? false }, "by what is seen")) : null;
   const box = h("input", {
-    id: "search", type: "search", placeholder: context.overview.has.map ? "Search, or drop a picture here" : "Search captions, or a uid", maxLength: 1000, dir: "auto",
+    id: "search", type: "search", placeholder: context.overview.has.map ? "Search, or drop a picture" : "Search captions, or a uid", maxLength: 1000, dir: "auto",
     value: filter.text ?? filter.uid ?? (filter.near?.startsWith("text:") ? filter.near.slice(5) : ""), "aria-label": "search captions or a uid", autocomplete: "off", spellcheck: false,
     onkeydown: (event) => {
       if (event.key !== "Enter") return;
@@ -113,6 +115,20 @@ function fates(filter, go, context) {
     const [status, stage, cause] = text.split("|");
     go({ status, stage: stage ?? "", cause: cause ?? "" });
   });
+}
+
+/** A corpus is of one family; an address may ask for another. */
+function family(filter, go, context) {
+  const { family: own, samples } = context.overview;
+  const others = filter.family && filter.family !== own ? [[filter.family, `${filter.family} (0)`]] : [];
+  return choose("any family", filter.family ?? "", [[own, `${own} (${number(samples)})`], ...others], (text) => go({ family: text }));
+}
+
+/** To a place in the order, however far. */
+function jump(total, at, go) {
+  const box = h("input", { type: "number", min: 1, max: total, step: 1, value: at, "aria-label": "go to sample number" });
+  return h("form", { class: "jump", onsubmit: (event) => { event.preventDefault(); if (box.value) go({ from: box.value }); } },
+    h("label", { class: "soft small" }, "from number ", box), h("button", {}, "Go"));
 }
 
 function language(filter, go, context) {
@@ -168,6 +184,7 @@ function chips(filter, go, context) {
   const said = [];
   const chip = (text, change) => said.push(h("button", { type: "button", class: "chip", title: "Remove", onclick: () => go(change) }, text, h("span", { "aria-hidden": "true" }, " ×")));
   if (filter.status) chip([filter.status, filter.stage ? ` by ${words(filter.stage)}` : "", filter.cause ? `: ${words(filter.cause)}` : ""], { status: "", stage: "", cause: "" });
+  if (filter.family) chip(`family ${filter.family}`, { family: "" });
   if (filter.text) chip(["says ", strange(filter.text)], { text: "" });
   if (filter.uid) chip(`uid ${filter.uid}`, { uid: "" });
   if (filter.language) chip(`in ${filter.language}`, { language: "" });
@@ -176,7 +193,7 @@ function chips(filter, go, context) {
   if (filter.near) {
     const [kind, ...rest] = filter.near.split(":");
     chip(["nearest to ", kind === "text" ? strange(rest.join(":")) : kind === "at" ? "a sample" : "your picture"], { near: "" });
-    if (context.overview.has.clip_fails) said.push(h("span", { class: "soft small" }, "This CLIP cannot judge this corpus: what it finds near means little."));
+    said.push(caution(context));
   }
   for (const text of filter.range ?? []) {
     const [name, low, high] = text.split(":");

@@ -5,7 +5,7 @@ import { drawn } from "../blocks.js";
 import { compared } from "../captions.js";
 import { append, bytes, copy, h, number, put, strange, words } from "../dom.js";
 import { onOpinion } from "../opinions.js";
-import { fate, size, tileLink } from "../tile.js";
+import { fate, size, stayed, tileLink } from "../tile.js";
 import { training } from "../training.js";
 
 export async function render(place, params, context) {
@@ -153,6 +153,6 @@ function twins(said, context) {
   const mine = said.tile.at;
   return h("section", { class: "panel" }, h("h2", {}, "Its duplicates"),
     h("div", { class: "strip" },
-      best ? h("div", { class: "head" }, h("p", { class: "tag" }, best.at === mine ? "this one stays" : "stays"), tileLink(context, best)) : null,
+      best ? h("div", { class: best.status === "kept" ? "head" : "head later" }, h("p", { class: "tag" }, stayed(best, best.at === mine ? "this one stays" : "stays")), tileLink(context, best)) : null,
       members.map((tile) => h("div", { class: tile.at === mine ? "mine" : "" }, h("p", { class: "tag soft" }, tile.at === mine ? "this one" : words(tile.stage)), tileLink(context, tile)))));
 }

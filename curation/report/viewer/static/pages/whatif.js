@@ -11,13 +11,25 @@ export async function render(place, params, context) {
   return page;
 }
 
+/** Thresholds that an address has moved, by rule; null where it moves none. */
+function told(params, rules) {
+  const found = {};
+  for (const text of params.getAll("set")) {
+    const cut = text.lastIndexOf(":");
+    const rule = rules.find((one) => one.name === text.slice(0, cut));
+    const value = Number(text.slice(cut + 1));
+    if (rule && text.length > cut + 1 && Number.isFinite(value) && value !== rule.threshold) found[rule.name] = value;
+  }
+  return Object.keys(found).length ? found : null;
+}
+
 class WhatIf {
   constructor(place, params, context) {
     this.context = context;
     this.of = context.of;
     this.measures = context.overview.measures;
-    this.settings = (context.settings[this.of] ??= {});
     this.rules = this.measures.flatMap((m) => m.rules);
+    this.settings = (context.settings[this.of] = told(params, this.rules) ?? context.settings[this.of] ?? {});
     const asked = params.get("measure");
     this.measure = this.measures.find((m) => m.name === asked)
       ?? this.measures.find((m) => m.name === "clip_score" && m.rules.length)
@@ -37,6 +49,7 @@ class WhatIf {
     if (!this.measure) { put(this.chart, h("p", { class: "empty" }, "Nothing is measured yet.")); return; }
     this.drawList();
     this.drawFlags();
+    if (this.moved.length) this.keep();
     put(this.chart, h("p", { class: "loading" }, "Counting…"));
     const said = await ask("histogram", { of: this.of, measure: this.measure.name });
     this.draw(said);
@@ -46,6 +59,7 @@ class WhatIf {
     this.asking?.abort();
     this.stripping?.abort();
     clearTimeout(this.soon);
+    clearTimeout(this.keeping);
   }
 
   now(rule) { return this.settings[rule.name] ?? rule.threshold; }
@@ -115,13 +129,21 @@ class WhatIf {
     this.recount();
     this.drawList();
     this.drawFlags();
+    clearTimeout(this.keeping); // browsers count how often an address changes
+    this.keeping = setTimeout(() => this.keep(), 200);
   }
 
+  get moved() { return Object.entries(this.settings).map(([name, value]) => `${name}:${value}`); }
+
+  address(measure) {
+    return link("whatif", { of: this.of === "a" ? undefined : this.of, measure: measure.name, set: this.moved });
+  }
+
+  /** What is moved stands in the address, so that a reload or somebody else finds it so. */
+  keep() { history.replaceState(null, "", this.address(this.measure)); }
+
   asked() {
-    return {
-      of: this.of, moved: this.chosen.name,
-      set: Object.entries(this.settings).map(([name, value]) => `${name}:${value}`),
-    };
+    return { of: this.of, moved: this.chosen.name, set: this.moved };
   }
 
   async recount() {
@@ -167,9 +189,8 @@ class WhatIf {
   }
 
   drawList() {
-    const of = this.of === "a" ? undefined : this.of;
     const entry = (m) => h("a", {
-      href: link("whatif", { of, measure: m.name }), "aria-current": m === this.measure ? "true" : undefined,
+      href: this.address(m), "aria-current": m === this.measure ? "true" : undefined,
       class: m.rules.some((r) => this.now(r) !== r.threshold) ? "changed" : "",
     }, words(m.name), h("span", { class: "soft small" }, m.rules.length > 2 ? `${m.rules.length} lines` : m.rules.map((r) => `${r.kind === "at_least" ? "≥" : "≤"} ${number(this.now(r))}`).join(" ")));
     const ruled = this.measures.filter((m) => m.rules.length), rest = this.measures.filter((m) => !m.rules.length);
@@ -184,6 +205,6 @@ class WhatIf {
     put(this.flags, h("div", { class: "line" },
       h("h2", { title: "Append it to curate run or curate decide: every measure is reused" }, "As recipe"), h("code", { id: "flags" }, flags),
       h("button", { onclick: () => copy(flags) }, "Copy"),
-      h("button", { class: "quiet", onclick: () => { for (const name of Object.keys(this.settings)) delete this.settings[name]; dispatchEvent(new HashChangeEvent("hashchange")); } }, "Reset all")));
+      h("button", { class: "quiet", onclick: () => { for (const name of Object.keys(this.settings)) delete this.settings[name]; this.keep(); this.close(); dispatchEvent(new HashChangeEvent("hashchange")); } }, "Reset all")));
   }
 }
