@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from curation.io.image_decode import DecodeError, whole_image
 from curation.io.image_header import ImageError, read_header
+from curation.io.video_container import NEEDED, video_container
 
 MAX_PIXELS: Final = 1 << 28
 """Of an image or a video frame; curation bounds them far lower."""
@@ -45,14 +46,17 @@ def decode_video(
 
     Frames are told apart by presentation time, never by number: where frames are of uneven length
     or were cut, numbers lie. Raises DecodeError with `corrupt_video` where a frame is missing, has
-    another size, or cannot be decoded.
+    another size, or cannot be decoded, and for what is neither MP4, MOV, Matroska, WebM nor AVI.
     """
     import av
 
     frames: list[npt.NDArray[np.uint8]] = []
     wanted = list(times)
+    known = video_container(data[:NEEDED])
+    if known is None:
+        raise DecodeError("corrupt_video")
     try:
-        with av.open(io.BytesIO(data), mode="r") as container:
+        with av.open(io.BytesIO(data), mode="r", format=known) as container:
             stream = container.streams.video[0]
             stream.thread_type = "NONE"
             before: Any = None

@@ -22,6 +22,8 @@ from typing import IO, Any
 
 from PIL import Image
 
+from curation.io.video_container import NEEDED, video_container
+
 MOST = 8
 """Frames of a clip that are drawn."""
 MAX_PIXELS = 1 << 25
@@ -36,7 +38,6 @@ _MEMORY = 2 << 30
 _NEAR = 0.02
 """Seconds by which a frame may come before the time that is asked for."""
 _QUALITY = 75
-_BOXES = frozenset({b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide"})
 
 
 class NoFramesError(Exception):
@@ -142,22 +143,13 @@ class _Slice(io.RawIOBase):
         return True
 
 
-def _container(start: bytes) -> str:
-    """FFmpeg's name of the container that these first bytes begin. Raises NoFramesError."""
-    if start.startswith(b"\x1aE\xdf\xa3"):
-        return "matroska"
-    if start[4:8] in _BOXES:
-        return "mov"
-    if start[:4] == b"RIFF" and start[8:12] == b"AVI ":
-        return "avi"
-    raise NoFramesError("it is no video that is known here")
-
-
 def _decoded(file: Any, times: list[float], side: int) -> Iterator[Frame]:
     import av
 
     enough = time.monotonic() + _ENOUGH
-    name = _container(file.read(12))
+    name = video_container(file.read(NEEDED))
+    if name is None:
+        raise NoFramesError("it is no video that is known here")
     file.seek(0)
     with av.open(file, mode="r", format=name) as container:
         if not container.streams.video:
