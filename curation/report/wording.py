@@ -131,10 +131,12 @@ def _dotted(found: re.Match[str]) -> str:
 
 
 def number(value: float) -> str:
-    """Thousands separated; at most four significant digits below a thousand."""
+    """Thousands separated; at most four significant digits below a thousand and from 1e15 on."""
     if not math.isfinite(value):
         return str(value)
-    if value == int(value) and abs(value) < 1e15:
+    if abs(value) >= 1e15:
+        return f"{value:.4g}"
+    if value == int(value):
         return f"{int(value):,}"
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 

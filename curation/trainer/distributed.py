@@ -19,7 +19,7 @@ from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor
 from torch.utils.checkpoint import checkpoint
 
-from curation.core.errors import CurationError, UsageError
+from curation.core.errors import CurationError, RunError, UsageError
 
 T = TypeVar("T")
 
@@ -35,6 +35,11 @@ class FollowedError(CurationError):
 def rank_here() -> int:
     """Rank of this process, 0 where nothing started several."""
     return int(os.environ.get("RANK", "0"))
+
+
+def first_here() -> bool:
+    """Whether this process is the first of those on its machine."""
+    return int(os.environ.get("LOCAL_RANK", "0")) == 0
 
 
 def world_here() -> int:
@@ -85,6 +90,11 @@ class World:
         """Raises what every process knows, on all of them; all must call it."""
         raise error if self.leads else FollowedError(error)
 
+    def fail_first(self, fault: CurationError | None) -> None:
+        """Raises, on all, the fault of the first process that has one; all must call it."""
+        if first := next(filter(None, self.gather(fault)), None):
+            self.fail(first)
+
     def together(self, act: Callable[[], T]) -> T:
         """What each process finds for itself; a fault of the user's on one is raised on all."""
         found, fault = None, None
@@ -92,8 +102,7 @@ class World:
             found = act()
         except CurationError as error:
             fault = error
-        if first := next(filter(None, self.gather(fault)), None):
-            self.fail(first)
+        self.fail_first(fault)
         return found  # type: ignore[return-value]
 
     def led(self, act: Callable[[], T]) -> T:
@@ -115,7 +124,7 @@ def joined(device: str) -> Iterator[World]:
     """This process's place in the run; `device` is cpu or cuda.
 
     A process alone gets a group of one, so that nothing else has to ask. A group that is there
-    already (Ray Train makes one) is used and left.
+    already (Ray Train makes one) is used and left. Raises RunError where another process is gone.
     """
     local = int(os.environ.get("LOCAL_RANK", "0"))
     here = torch.device(device, local) if device == "cuda" else torch.device(device)
@@ -128,11 +137,27 @@ def joined(device: str) -> Iterator[World]:
             dist.init_process_group(backend)
         else:
             dist.init_process_group(backend, store=HashStore(), rank=0, world_size=1)
+    world = World(dist.get_rank(), dist.get_world_size(), here)
     try:
-        yield World(dist.get_rank(), dist.get_world_size(), here)
+        yield world
+    except RuntimeError as error:
+        if world.size == 1 or not _is_lost(error):
+            raise
+        world.fail(RunError(_LOST))
     finally:
         if not found:
             dist.destroy_process_group()
+
+
+_LOST = (
+    "another process of this run ended or does not answer; look at what it said (killed without a "
+    "word: often memory), and run the same command again, it goes on from the last checkpoint"
+)
+
+
+def _is_lost(error: RuntimeError) -> bool:
+    """Whether a message to another process failed; gloo has no error of its own."""
+    return isinstance(error, dist.DistError) or "gloo/" in str(error)
 
 
 def check_world(global_batch: int, size: int) -> None:

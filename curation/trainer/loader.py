@@ -23,6 +23,7 @@ import numpy as np
 import pyarrow as pa
 
 from curation.core.errors import RunError, UsageError
+from curation.io.store import storage_error
 from curation.models.glm4v.batch import PackedBatch
 from curation.trainer.handover import receive
 from curation.trainer.pack import Built, Failure, PackBuilder, Slot
@@ -114,7 +115,7 @@ class Loader:
         return {"plan_hash": self._plan.plan_hash, "step": self._step}
 
     def __iter__(self) -> Iterator[Step]:
-        """Steps from the first on. Raises RunError for a dead worker."""
+        """Steps from the first on. Raises RunError for a dead worker or a tar that is gone."""
         built = self._built()
         for number in range(self._step, self._plan.steps):
             start = time.monotonic()
@@ -161,11 +162,16 @@ class Loader:
         """Notes what could not be read."""
         if not failures or self._quarantine is None:
             return
-        self._quarantine.parent.mkdir(parents=True, exist_ok=True)
-        with self._quarantine.open("a", encoding="utf-8") as file:
-            for failure in failures:
-                told = {"step": step, "sample": failure.sample, "error": failure.error}
-                file.write(json.dumps(told) + "\n")
+        lines = [
+            json.dumps({"step": step, "sample": failure.sample, "error": failure.error}) + "\n"
+            for failure in failures
+        ]
+        try:
+            self._quarantine.parent.mkdir(parents=True, exist_ok=True)
+            with self._quarantine.open("a", encoding="utf-8") as file:
+                file.writelines(lines)
+        except OSError as error:
+            raise storage_error(str(self._quarantine), error) from error
 
 
 @contextmanager

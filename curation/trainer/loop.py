@@ -9,9 +9,10 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from curation.core.errors import RunError
+from curation.core.errors import CurationError, RunError
 from curation.models.glm4v.batch import PackedBatch
 from curation.trainer.balance_bias import ExpertBalance
+from curation.trainer.course import Course
 from curation.trainer.distributed import World
 from curation.trainer.loss import Supervision, cross_entropy, supervision
 from curation.trainer.metrics import MetricsLog, StepRecord, Watcher, memory_held, peak_flops
@@ -85,6 +86,7 @@ class Loop:
     balance: ExpertBalance
     work: Callable[[PackedBatch], Work]
     plan_hash: str
+    course: Course
     spikes: SpikeDetector = field(default_factory=SpikeDetector)
     skipped: int = 0
     """Steps in a row that updated nothing."""
@@ -104,9 +106,15 @@ class Loop:
     ) -> None:
         """Takes all steps. `log` is null on all processes but the leading one.
 
-        Raises RunError where the gradient stays without a finite value, or a checkpoint fails.
+        Raises RunError, on all, where the gradient stays without a finite value, a checkpoint
+        fails, or one process cannot read its packs.
         """
-        for step, waited in _timed(steps):
+        given = iter(steps)
+        while (drawn := _drawn(given)) is not None:
+            if isinstance(drawn, CurationError):
+                self._agreed(_Counted(faults=1.0), drawn)
+                raise drawn
+            step, waited = drawn
             record = self.step(step, waited)
             if log is not None:
                 log.write(record)
@@ -124,6 +132,7 @@ class Loop:
         return {
             "loader": loader,
             "spikes": self.spikes.state(),
+            "course": self.course.state(),
             "skipped": self.skipped,
             "unreadable": self.unreadable.state(),
         }
@@ -131,20 +140,23 @@ class Loop:
     def resume(self, state: dict[str, Any]) -> None:
         """Goes on from what a checkpoint kept."""
         self.spikes.resume(state["spikes"])
+        if "course" in state:
+            self.course.resume(state["course"])
         self.skipped = state["skipped"]
         self.unreadable.resume(state.get("unreadable", [0, 0]))
 
     def step(self, step: Step, waited: float) -> StepRecord:
         """One update from this process's packs and those of all others.
 
-        Raises RunError, on all, where too many samples could not be read.
+        Raises RunError, on all, where too many samples could not be read, and what another process
+        could not go on for.
         """
         begun = time.perf_counter()
         families = self.recipe.families
         packs = [self._sent(pack) for pack in step.packs]
         learnt = [supervision(pack, families, self.recipe.normalise) for pack in packs]
         counted = _Counted.of(step, learnt, waited, [self.work(pack) for pack in step.packs])
-        counted = _Counted(*self.world.total(counted.values()))
+        counted = self._agreed(counted, None)
         self.unreadable.judge(
             self.world,
             step.number + 1,
@@ -172,6 +184,13 @@ class Loop:
         self._ended = ended
         self.skipped = 0 if math.isfinite(norm) else self.skipped + 1
         return self._record(step.number + 1, counted, told, rate, norm, seconds, balanced)
+
+    def _agreed(self, counted: "_Counted", fault: CurationError | None) -> "_Counted":
+        """Sums over all processes. Raises, on all, what kept one of them from its packs."""
+        summed = _Counted(*self.world.total(counted.values()))
+        if summed.faults:
+            self.world.fail_first(fault)
+        return summed
 
     def _sent(self, pack: PackedBatch) -> PackedBatch:
         """A pack on this process's device, its longest segment told alike for all packs where each
@@ -223,6 +242,8 @@ class Loop:
         self, step: Step, record: StepRecord, log: MetricsLog | None, watcher: Watcher
     ) -> None:
         """Tells of a step that stands out; every process sees the same numbers."""
+        if record.supervised_tokens:
+            self.course.see(record.loss)
         found = [str(spike) for spike in self.spikes.see(record.loss, record.gradient_norm)]
         if found:
             names = [name for pack in step.packs for name in pack.sample_ids if name]
@@ -243,14 +264,16 @@ class Loop:
 class _Counted:
     """Sums over packs, and then over processes."""
 
-    weight: float
-    tokens: float
-    supervised: float
-    samples: float
-    quarantined: float
-    waited: float
-    model_work: float
-    hardware_work: float
+    weight: float = 0.0
+    tokens: float = 0.0
+    supervised: float = 0.0
+    samples: float = 0.0
+    quarantined: float = 0.0
+    waited: float = 0.0
+    model_work: float = 0.0
+    hardware_work: float = 0.0
+    faults: float = 0.0
+    """Processes that have no packs, for a fault of theirs."""
 
     @staticmethod
     def of(step: Step, learnt: list[Supervision], waited: float, work: list[Work]) -> "_Counted":
@@ -285,9 +308,11 @@ def _by_family(taught: Supervision, losses_N: Tensor, families: int) -> Tensor:
     return torch.stack([sums, torch.bincount(places, minlength=families).double()])
 
 
-def _timed(steps: Iterable[Step]) -> Iterator[tuple[Step, float]]:
-    """Each step with the seconds that it was waited for."""
+def _drawn(steps: Iterator[Step]) -> tuple[Step, float] | CurationError | None:
+    """The next step and the seconds that it was waited for, or why there is none; null: no more."""
     begun = time.perf_counter()
-    for step in steps:
-        yield step, time.perf_counter() - begun
-        begun = time.perf_counter()
+    try:
+        step = next(steps, None)
+    except CurationError as fault:
+        return fault
+    return None if step is None else (step, time.perf_counter() - begun)

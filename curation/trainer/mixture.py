@@ -1,9 +1,4 @@
-"""Which samples are seen, how often and when: shares of tokens, drawn in one common time.
-
-A corpus asked for so many tokens is read `epochs` times over training. Sample n of pass k comes at
-time (k + u) / epochs, u its uniform draw for that pass: every corpus is spread evenly over the
-training, and a pass ends before the next begins.
-"""
+"""What of the corpora can be used, and each one's share of all tokens, as asked and as realised."""
 
 import math
 from collections import Counter
@@ -16,18 +11,26 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curation.core.draw import uniforms
 from curation.core.errors import UsageError
 from curation.io.store import Store
 from curation.io.tables import encode_table, read_table
 from curation.trainer.packing import ITEM, Items
 from curation.trainer.token_count import ENDS, STARTS
 
+SPLIT_FAMILIES = frozenset(("interleaved",))
+"""Documents, of which a stretch can be read by itself. A caption, an answer, a box or what is
+written on a page means nothing without its picture: samples of the other families are never cut."""
+
 MANY_EPOCHS = 4
 """Above it repeated tokens are worth less than new ones (Muennighoff et al. 2023)."""
 
 ITEMS = pa.schema([(name, pa.from_numpy_dtype(ITEM[name])) for name in ITEM.names or ()])
-DRAWN = pa.schema([("time", pa.float64()), *ITEMS])
+
+_OFF = 0.1
+"""A realised share farther from the asked one, relative to it, is told."""
+
+_MANY_LEFT_OUT = 0.05
+"""Share of samples longer than a sequence above which it is told what to do."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,32 +43,38 @@ class CorpusShare:
     """Above 0, relative to the other corpora's; null for all means by size."""
 
 
-def shares_of(corpora: Sequence[CorpusShare], tokens: Sequence[int]) -> list[float]:
-    """Shares that sum to 1; by tokens where none are given. Raises UsageError."""
+def check_shares(corpora: Sequence[CorpusShare]) -> None:
+    """Raises UsageError where shares mean nothing."""
     asked = [corpus.share for corpus in corpora]
-    if all(share is None for share in asked):
-        return [count / sum(tokens) for count in tokens]
     given = [share for share in asked if share is not None]
+    if not given:
+        return
     if len(given) < len(asked) or not all(math.isfinite(share) and share > 0 for share in given):
         raise UsageError(
             "shares of corpora: give each corpus a number above 0, or none; "
             f"got {', '.join(str(share) for share in asked)}"
         )
-    return [share / sum(given) for share in given]
+
+
+def shares_of(corpora: Sequence[CorpusShare], tokens: Sequence[int]) -> list[float]:
+    """Shares that sum to 1; by tokens where none are given. Raises UsageError."""
+    check_shares(corpora)
+    given = [corpus.share for corpus in corpora if corpus.share is not None]
+    weights = given or tokens
+    return [weight / sum(weights) for weight in weights]
 
 
 def split(
-    tokens: Sequence[int], media: Sequence[bool], seq_len: int
+    tokens: Sequence[int], media: Sequence[bool], learnt: Sequence[bool], seq_len: int
 ) -> list[tuple[int, int]] | None:
-    """Parts (first, stop) of a sample too long for a sequence; null where a segment is.
+    """Parts (first, stop) of a document too long for a sequence; null where it has none.
 
-    A part takes as many segments as fit. It does not end behind an image or video where that can
-    go with the segment after it.
+    A part takes as many segments as fit. The first learnt segment behind an image or video stays
+    with it. Where that can be, images in a row stay together too.
     """
     last = len(tokens) - 1
     room = [seq_len - STARTS - (ENDS - STARTS if n == last else 0) for n in range(len(tokens))]
-    if any(count > space for count, space in zip(tokens, room, strict=True)):
-        return None
+    bound = _bound(media, learnt)
     parts, first = [], 0
     while first <= last:
         stop, taken = first, 0
@@ -73,13 +82,42 @@ def split(
             taken += tokens[stop]
             stop += 1
         if stop <= last:
-            cut = stop
-            while cut > first and media[cut - 1]:
-                cut -= 1
-            stop = cut if cut > first else stop
+            cuts = [cut for cut in range(first + 1, stop + 1) if not bound[cut]]
+            if not cuts:
+                return None
+            stop = max((cut for cut in cuts if not media[cut - 1]), default=cuts[-1])
         parts.append((first, stop))
         first = stop
     return parts
+
+
+def _bound(media: Sequence[bool], learnt: Sequence[bool]) -> list[bool]:
+    """Whether each segment may not be parted from the one before it."""
+    bound, waits = [], False  # an image waits for what is learnt of it
+    for is_medium, is_learnt in zip(media, learnt, strict=True):
+        bound.append(waits and not is_medium)
+        waits = is_medium or (waits and not is_learnt)
+    return bound
+
+
+@dataclass(frozen=True)
+class Usable:
+    """What of a shard, or of a corpus, fits into sequences."""
+
+    items: int = 0
+    """Samples, and parts of those that are split."""
+    samples: int = 0
+    tokens: int = 0
+    left_out: Counter[str] = field(default_factory=Counter)
+    """Samples that cannot be used, by reason, and samples that were split."""
+
+    def __add__(self, other: "Usable") -> "Usable":
+        return Usable(
+            self.items + other.items,
+            self.samples + other.samples,
+            self.tokens + other.tokens,
+            self.left_out + other.left_out,
+        )
 
 
 @dataclass(frozen=True)
@@ -90,25 +128,31 @@ class UsableShard:
     into: Store
     corpus: int
     seq_len: int
+    splits: bool
+    """Whether samples too long for a sequence are cut between segments, else left out."""
 
     def path(self, name: str) -> str:
         return f"items/{self.corpus}/{name.rsplit('/', 1)[-1]}"
 
-    def __call__(self, name: str) -> tuple[int, int, Counter[str]]:
-        """Writes the items; returns their samples and tokens, and what was left out and why."""
+    def __call__(self, name: str) -> Usable:
+        """Writes the items."""
         table = read_table(self.counts, name)
         counted: Counter[str] = Counter()
         counted["malformed"] = len(table) - table["error"].null_count
         table = table.filter(pc.is_null(table["error"]))
         short = table.filter(pc.less_equal(table["tokens"], self.seq_len))
         long = table.filter(pc.greater(table["tokens"], self.seq_len))
-        parts = [self._whole(short), self._split(long, counted)]
-        items = np.concatenate(parts)
-        items = items[np.lexsort((items["first"], items["row"]))]
+        items = self._whole(short)
+        if self.splits:
+            items = np.concatenate([items, self._split(long, counted)])
+            items = items[np.lexsort((items["first"], items["row"]))]
+        else:
+            counted["too_long"] += len(long)
         arrays = [pa.array(items[name]) for name in ITEMS.names]
         data = encode_table(pa.Table.from_arrays(arrays, schema=ITEMS), ITEMS, {})
         self.into.write(self.path(name), data)
-        return len(np.unique(items["row"])), int(items["tokens"].sum(dtype=np.int64)), +counted
+        samples, tokens = len(np.unique(items["row"])), int(items["tokens"].sum(dtype=np.int64))
+        return Usable(len(items), samples, tokens, +counted)
 
     def _whole(self, table: pa.Table) -> Items:
         items: Items = np.zeros(len(table), ITEM)
@@ -124,7 +168,9 @@ class UsableShard:
         rows = []
         for row in table.to_pylist():
             tokens, patches = row["segment_tokens"], row["segment_patches"]
-            parts = split(tokens, [count > 0 for count in patches], self.seq_len)
+            media = [count > 0 for count in patches]
+            learnt = [count > 0 for count in row["segment_supervised"]]
+            parts = split(tokens, media, learnt, self.seq_len)
             if parts is None:
                 counted["too_long"] += 1
                 continue
@@ -162,37 +208,6 @@ def _sums(column: pa.ChunkedArray, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
     starts = np.concatenate([[0], stops[:-1]]) if len(stops) else stops
     sums: npt.NDArray[Any] = (flat[stops] - flat[starts]).astype(dtype)
     return sums
-
-
-@dataclass(frozen=True)
-class DrawShard:
-    """A task: when each item of a shard is seen, from `start` to `stop` of the common time."""
-
-    plan: Store
-    """Holds the items."""
-    into: Store
-    name: str
-    """Of the corpus."""
-    epochs: float
-    """Passes over the corpus from time 0 to 1."""
-    seed: int
-    start: float
-    stop: float
-
-    def __call__(self, path: str) -> str:
-        """Writes DRAWN rows, and returns their file."""
-        items = read_table(self.plan, path).combine_chunks()
-        place = (items["shard"].to_numpy(), items["row"].to_numpy())
-        drawn = []
-        for turn in range(int(self.start * self.epochs), math.ceil(self.stop * self.epochs)):
-            uniform = uniforms(self.seed, f"plan-{self.name}-{turn}", *place)
-            time = (turn + uniform) / self.epochs
-            now = np.flatnonzero((time >= self.start) & (time < self.stop))
-            chosen = items.take(pa.array(now))
-            drawn.append(chosen.add_column(0, "time", pa.array(time[now])))
-        table = pa.concat_tables(drawn) if drawn else DRAWN.empty_table()
-        self.into.write(path, encode_table(table, DRAWN, {}))
-        return path
 
 
 @dataclass(kw_only=True)
@@ -235,12 +250,31 @@ def share_lines(shares: Sequence[EffectiveShare]) -> list[str]:
             + f" {share.epochs:>8.2f}"
         )
     for share in shares:
-        if share.left_out:
-            told = ", ".join(f"{n:,} {why}" for why, n in sorted(share.left_out.items()))
-            lines.append(f"{share.name}: {told.replace('_', ' ')}")
-        if share.epochs > MANY_EPOCHS:
-            lines.append(
-                f"warning: {share.name} is seen {share.epochs:.1f} times; above {MANY_EPOCHS} "
-                "epochs repeats teach little: lower its share, or add data"
-            )
+        lines += _notes(share, share.tokens / totals[1])
+    return lines
+
+
+def _notes(share: EffectiveShare, realised: float) -> list[str]:
+    """What was left out of a corpus, and warnings."""
+    lines = []
+    if share.left_out:
+        told = ", ".join(f"{n:,} {why}" for why, n in sorted(share.left_out.items()))
+        lines.append(f"{share.name}: {told.replace('_', ' ')}")
+    too_long = share.left_out.get("too_long", 0)
+    samples = share.samples_usable + too_long
+    if too_long > _MANY_LEFT_OUT * samples:
+        lines.append(
+            f"warning: {share.name}: {too_long:,} of {samples:,} samples are longer than a "
+            "sequence and left out; lengthen it, or lower the pixel budget"
+        )
+    if share.epochs > MANY_EPOCHS:
+        lines.append(
+            f"warning: {share.name} is seen {share.epochs:,.1f} times; above {MANY_EPOCHS} "
+            "epochs repeats teach little: lower its share, or add data"
+        )
+    if abs(realised - share.share) > _OFF * share.share:
+        lines.append(
+            f"warning: {share.name} gets {realised:.1%} of all tokens, not {share.share:.1%}: the "
+            "training is too short for its samples"
+        )
     return lines

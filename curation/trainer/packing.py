@@ -4,7 +4,8 @@ Best fit decreasing (Johnson 1973) over a window of the stream: the longest samp
 the fullest pack that takes it. Packs that are not full yet go back into the next window.
 """
 
-from collections.abc import Iterable, Iterator
+from bisect import bisect_left, insort
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,35 +52,82 @@ class Packing:
     waits for ever."""
 
 
+@dataclass(frozen=True)
+class Packs:
+    """Packs, their items one behind another."""
+
+    items: Items
+    sizes: npt.NDArray[np.int64]
+    """Items of each pack, at least 1."""
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    @property
+    def starts(self) -> npt.NDArray[np.int64]:
+        """Where each pack begins in `items`."""
+        return np.cumsum(self.sizes) - self.sizes
+
+    def sums(self, values: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+        """Sum of a number of each item, by pack."""
+        if not len(self):
+            return np.zeros(0, np.int64)
+        summed: npt.NDArray[np.int64] = np.add.reduceat(values.astype(np.int64), self.starts)
+        return summed
+
+    def places(self, order: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Where in `items` those of packs of these numbers are, in this order."""
+        sizes = self.sizes[order]
+        shift = self.starts[order] - (np.cumsum(sizes) - sizes)
+        places: npt.NDArray[np.int64] = np.repeat(shift, sizes) + np.arange(sizes.sum())
+        return places
+
+    def take(self, order: npt.NDArray[np.int64]) -> "Packs":
+        """Packs of these numbers, in this order."""
+        return Packs(self.items[self.places(order)], self.sizes[order])
+
+    def each(self) -> list[Items]:
+        """Each pack's items."""
+        return np.split(self.items, self.starts[1:]) if len(self) else []
+
+
+def joined_packs(parts: Sequence[Packs]) -> Packs:
+    """All of them, in this order; at least one."""
+    items = np.concatenate([part.items for part in parts])
+    return Packs(items, np.concatenate([part.sizes for part in parts]))
+
+
+_PACK_BITS = 32
+_PACK = (1 << _PACK_BITS) - 1
+
+
 def fit(
     lengths: npt.NDArray[np.int32], seq_len: int, early: npt.NDArray[np.bool_] | None = None
-) -> list[list[int]]:
-    """Positions of `lengths` by pack: best fit decreasing; no length is above `seq_len`.
+) -> npt.NDArray[np.int64]:
+    """Number of the pack of each length: best fit decreasing; no length is above `seq_len`.
 
     Those marked `early` come before the others, which then fill their packs.
     """
-    packs: list[list[int]] = []
-    by_space: list[list[int]] = [[] for _ in range(seq_len + 1)]
-    spaces = 0  # bit s is set where a pack has s tokens left: the best fit is the lowest bit
     late = np.zeros(len(lengths), np.bool_) if early is None else ~early
-    order = np.lexsort((-lengths.astype(np.int64), late)).tolist()
-    sizes = lengths.tolist()
-    for item in order:
-        size = sizes[item]
-        fitting = spaces >> size
-        if fitting:
-            space = size + (fitting & -fitting).bit_length() - 1
-            pack = by_space[space].pop()
-            if not by_space[space]:
-                spaces ^= 1 << space
-            packs[pack].append(item)
+    order = np.lexsort((-lengths.astype(np.int64), late))
+    least = int(lengths.min(initial=seq_len))
+    spaces: list[int] = []  # space << 32 | pack of what takes more, ascending: the first is best
+    found: list[int] = []
+    packs = 0
+    for size in lengths[order].tolist():
+        place = bisect_left(spaces, size << _PACK_BITS)
+        if place < len(spaces):
+            best = spaces.pop(place)
+            pack, left = best & _PACK, (best >> _PACK_BITS) - size
         else:
-            space, pack = seq_len, len(packs)
-            packs.append([item])
-        left = space - size
-        by_space[left].append(pack)
-        spaces |= 1 << left
-    return packs
+            pack, left = packs, seq_len - size
+            packs += 1
+        if left >= least:
+            insort(spaces, left << _PACK_BITS | pack)
+        found.append(pack)
+    numbers = np.empty(len(lengths), np.int64)
+    numbers[order] = found
+    return numbers
 
 
 class Packer:
@@ -97,18 +145,23 @@ class Packer:
         """Windows that each waiting sample has been in."""
         self._tokens = 0
 
-    def add(self, items: Items) -> Iterator[Items]:
-        """Takes items in stream order; gives the packs that are full."""
+    def add(self, items: Items) -> Iterator[Packs]:
+        """Takes items in stream order; gives the packs that are full, a window's at a time."""
         while len(items) and self._wanted != 0:
             window = self._window()
             upto = np.cumsum(items["tokens"], dtype=np.int64)
-            take = int(np.searchsorted(upto, window - self._tokens)) + 1
-            part, items = items[:take], items[take:]
-            self._waiting.append(part)
-            self._turns.append(np.zeros(len(part), np.int32))
-            self._tokens += int(part["tokens"].sum(dtype=np.int64))
-            if self._tokens >= window:
-                yield from self._pack(last=False)
+            done = 0  # of `items`
+            while done < len(items) and self._wanted != 0 and window == self._window():
+                before = int(upto[done - 1]) if done else 0
+                stop = int(np.searchsorted(upto, before + window - self._tokens)) + 1
+                part = items[done:stop]
+                self._waiting.append(part)
+                self._turns.append(np.zeros(len(part), np.int32))
+                done += len(part)
+                self._tokens += int(upto[done - 1]) - before
+                if self._tokens >= window:
+                    yield from self._pack(last=False)
+            items = items[done:]
 
     def _window(self) -> int:
         """Tokens that are packed together next."""
@@ -117,45 +170,53 @@ class Packer:
             return packing.window * packing.seq_len
         return int(self._wanted * packing.seq_len * packing.full)
 
-    def close(self) -> Iterator[Items]:
+    def close(self) -> Iterator[Packs]:
         """Gives all that is left, full or not."""
         if self._waiting:
             yield from self._pack(last=True)
 
-    def _pack(self, *, last: bool) -> Iterator[Items]:
+    def _pack(self, *, last: bool) -> Iterator[Packs]:
         items, turns = np.concatenate(self._waiting), np.concatenate(self._turns) + 1
-        packs = fit(items["tokens"], self._packing.seq_len, turns >= self._packing.patience)
-        back = set() if last else self._back(packs, items["tokens"], turns)
-        again = sorted(item for pack in back for item in packs[pack])
-        self._waiting = [items[again]] if again else []
-        self._turns = [turns[again]] if again else []
-        self._tokens = int(items["tokens"][again].sum(dtype=np.int64)) if again else 0
-        for number, pack in enumerate(packs):
-            if number not in back and self._wanted != 0:
-                self._wanted = None if self._wanted is None else self._wanted - 1
-                yield items[sorted(pack)]
+        number = fit(items["tokens"], self._packing.seq_len, turns >= self._packing.patience)
+        order = np.argsort(number, kind="stable")
+        packs = Packs(items[order], np.bincount(number))
+        back = np.zeros(len(packs), np.bool_)
+        if not last:
+            oldest = np.maximum.reduceat(turns[order], packs.starts)
+            back[self._back(packs, oldest, packs.sums(order) / packs.sizes)] = True
+        again = back[number]
+        self._waiting, self._turns = [items[again]], [turns[again]]
+        self._tokens = int(items["tokens"][again].sum(dtype=np.int64))
+        full = np.flatnonzero(~back)[: self._wanted]
+        if self._wanted is not None:
+            self._wanted -= len(full)
+        if len(full):
+            yield packs.take(full)
 
     def _back(
         self,
-        packs: list[list[int]],
-        tokens: npt.NDArray[np.int32],
-        turns: npt.NDArray[np.int32],
-    ) -> set[int]:
-        """Packs that go back: not full, the emptiest first."""
+        packs: Packs,
+        oldest: npt.NDArray[np.int32],
+        places: npt.NDArray[np.float64],
+    ) -> npt.NDArray[np.int64]:
+        """Packs that go back: not full, the emptiest first.
+
+        `oldest` are the most windows that an item of each pack has been in, `places` the mean place
+        of its items in the stream.
+        """
         packing = self._packing
         room = packing.carried * packing.window * packing.seq_len
-        filled = np.array([int(tokens[pack].sum()) for pack in packs])
+        filled = packs.sums(packs.items["tokens"])
         scraps = filled < packing.seq_len / 2
-        tired = np.array([int(turns[pack].max()) >= packing.patience for pack in packs])
-        may = np.flatnonzero((scraps | ~tired) & (filled < packing.full * packing.seq_len))
-        emptiest = may[np.argsort(filled[may], kind="stable")]
-        back = emptiest[np.cumsum(filled[emptiest]) <= room]
+        tired = oldest >= packing.patience
         if self._wanted is not None and self._wanted <= packing.window:
             # The last window. What is over are scraps, then the latest packs: the emptiest ones
             # would always be of the same lengths.
-            order = np.lexsort(([-np.mean(pack) for pack in packs], ~scraps))
-            back = order[: max(0, len(packs) - self._wanted)]
-        return set(back.tolist())
+            order = np.lexsort((-places, ~scraps))
+            return order[: max(0, len(packs) - self._wanted)]
+        may = np.flatnonzero((scraps | ~tired) & (filled < packing.full * packing.seq_len))
+        emptiest = may[np.argsort(filled[may], kind="stable")]
+        return emptiest[np.cumsum(filled[emptiest]) <= room]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,15 +235,16 @@ class CostWeights:
     patch_square: float = 4.4e5
     """A pair of patches of one frame."""
 
-    def cost(self, pack: Items) -> float:
-        """Of one pack; integer sums, so that the order of samples does not matter."""
-        tokens = pack["tokens"].astype(np.int64)
-        return (
-            self.token * int(tokens.sum())
-            + self.square * int((tokens * tokens).sum())
-            + self.patch * int(pack["patches"].sum(dtype=np.int64))
-            + self.patch_square * int(pack["patch_squares"].sum())
+    def costs(self, packs: Packs) -> npt.NDArray[np.float64]:
+        """Of each pack; integer sums, so that the order of samples does not matter."""
+        tokens = packs.items["tokens"].astype(np.int64)
+        costs: npt.NDArray[np.float64] = (
+            self.token * packs.sums(tokens)
+            + self.square * packs.sums(tokens * tokens)
+            + self.patch * packs.sums(packs.items["patches"])
+            + self.patch_square * packs.sums(packs.items["patch_squares"])
         )
+        return costs
 
 
 @dataclass
@@ -203,28 +265,15 @@ class Balance:
         return self.slowest / self.mean if self.mean else 1.0
 
 
-@dataclass
-class Grouped:
-    """Steps of similar cost, in the order they are trained; each a list of packs."""
-
-    steps: list[list[Items]]
-    costs: npt.NDArray[np.float64]
-    """Of the packs, step after step."""
-
-
 def group_steps(
-    packs: Iterable[Items], weights: CostWeights, global_batch: int, *, seed: int, block: int
-) -> tuple[Grouped, npt.NDArray[np.float64]]:
+    costs: npt.NDArray[np.float64], global_batch: int, *, seed: int, block: int
+) -> npt.NDArray[np.int64]:
     """Cuts packs, sorted by cost, into steps and shuffles those; packs of a step fall in cost.
 
-    `block` numbers this call, so that each shuffles by draws of its own. Returns the costs in
-    packing order too. The number of packs is a multiple of `global_batch`.
+    Gives pack numbers, step after step. `block` numbers this call, so that each shuffles by draws
+    of its own. The number of packs is a multiple of `global_batch`.
     """
-    taken = list(packs)
-    costs = np.array([weights.cost(pack) for pack in taken])
     order = np.argsort(-costs, kind="stable").reshape(-1, global_batch)
     numbers = np.arange(len(order))
     keys = order_keys(seed, "plan-steps", np.full(len(order), block), numbers)
-    shuffled = order[np.lexsort((numbers, keys))]
-    steps = [[taken[pack] for pack in step] for step in shuffled.tolist()]
-    return Grouped(steps, costs[shuffled.reshape(-1)]), costs
+    return order[np.lexsort((numbers, keys))].reshape(-1)

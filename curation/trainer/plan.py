@@ -31,7 +31,7 @@ from curation.trainer.steps import steps_path
 
 PLAN_FILE = "plan.json"
 
-_BLOCK_PACKS = 65_536
+_BLOCK_PACKS = 32_768
 _BLOCK_STEPS = 64
 """Packs are sorted by cost within a block of at most so many packs and steps."""
 

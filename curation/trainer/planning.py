@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections import Counter
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -15,21 +15,24 @@ from curation.core.progress import SILENT, Progress
 from curation.engines.local import LocalEngine
 from curation.io.store import Store
 from curation.models.glm4v.processor import Processor
+from curation.trainer.drawing import Corpus, Drawing
 from curation.trainer.mixture import (
-    DRAWN,
+    MANY_EPOCHS,
+    SPLIT_FAMILIES,
     CorpusShare,
-    DrawShard,
     EffectiveShare,
+    Usable,
     UsableShard,
+    check_shares,
     shares_of,
 )
-from curation.trainer.packing import ITEM, Items, Packer, Packing
+from curation.trainer.packing import Items, Packer, Packing, Packs
 from curation.trainer.plan import PLAN_FILE, Plan, PlannedCorpus, PlanSettings, open_plan
 from curation.trainer.recipe import check_same
 from curation.trainer.steps import StepWriter
 from curation.trainer.token_count import Export, count_tokens, named_apart, open_export
 
-PLAN_VERSION = 1
+PLAN_VERSION = 2
 """Raised when the same settings would give another plan."""
 
 _LEAST_WINDOW = 8
@@ -44,16 +47,21 @@ def make_plan(
     engine: Engine | None = None,
     progress: Progress = SILENT,
     begun: str = "",
+    most_epochs: float = math.inf,
 ) -> Plan:
     """Plans a training into the folder `out`; an equal plan that is there already stays.
 
     `begun` is the hash of the plan that a run goes on with: no other is put in its place. Raises
-    UsageError for another one and for shares that mean nothing, CorpusError for what is no export,
-    and where the corpora do not fill a single step.
+    UsageError for another one, for shares that mean nothing, for a corpus that is given twice and
+    one that would be read more than `most_epochs` times; CorpusError for what is no export, and
+    where the corpora do not fill a single step.
     """
     if not corpora:
         raise UsageError("no corpus: name at least one export to train on")
-    exports = named_apart([open_export(corpus.url) for corpus in corpora])
+    check_shares(corpora)
+    opened = [open_export(corpus.url) for corpus in corpora]
+    _check_once(opened)
+    exports = named_apart(opened)
     identity = {
         "version": PLAN_VERSION,
         "corpora": [
@@ -74,7 +82,10 @@ def make_plan(
         store.remove(PLAN_FILE)
     store.remove("steps")
     engine = engine or LocalEngine(workers=0)
-    plan = _Planning(store, exports, corpora, settings, processor, engine, progress).make()
+    planning = _Planning(
+        store, exports, corpora, settings, processor, engine, progress, most_epochs
+    )
+    plan = planning.make()
     plan = dataclasses.replace(plan, plan_hash=plan_hash)
     store.write(PLAN_FILE, (json.dumps(dataclasses.asdict(plan), indent=1) + "\n").encode())
     return plan
@@ -85,6 +96,19 @@ def _planned(export: Export) -> PlannedCorpus:
     return PlannedCorpus(
         name=export.name, url=export.store.url, family=export.manifest.family, tars=tars
     )
+
+
+def _check_once(exports: Sequence[Export]) -> None:
+    """Raises UsageError where two exports are the same samples."""
+    seen: dict[str, str] = {}
+    for export in exports:
+        key, url = digest(export.identity), export.store.url.rstrip("/")
+        if key in seen:
+            same = "is given twice" if seen[key] == url else f"and {url} hold the same samples"
+            raise UsageError(
+                f"corpus {seen[key]} {same}: give it once, with the sum of both shares"
+            )
+        seen[key] = url
 
 
 @dataclass
@@ -98,17 +122,21 @@ class _Planning:
     processor: Processor
     engine: Engine
     progress: Progress
+    most_epochs: float
 
     def make(self) -> Plan:
         with self.engine.folder() as folder:
             scratch = Store(folder)
-            files, shares = self._usable(scratch)
-            wanted = self._tokens(shares)
+            corpora, shares = self._corpora(scratch)
             writer = StepWriter(self.store, self.settings)
-            with self.progress.track("pack", wanted, "tokens") as tracker:
-                for pack in self._packed(scratch, files, shares, wanted):
-                    tracker.advance(int(pack["tokens"].sum()))
-                    if writer.add(pack):
+            wanted = self._wanted(shares)
+            until = math.inf if self.settings.steps is not None else wanted
+            drawing = Drawing(scratch, self.engine, self.progress, self.settings.seed)
+            drawn = drawing.merged(corpora, until)  # has a progress line of its own
+            with self.progress.track("pack", int(wanted), "tokens") as tracker:
+                for packs in self._packed(drawn, shares):
+                    tracker.advance(int(packs.items["tokens"].sum(dtype=np.int64)))
+                    if writer.add(packs):
                         break
             writer.close()
         if not writer.steps:
@@ -137,44 +165,83 @@ class _Planning:
             cost=writer.cost,
         )
 
-    def _usable(self, scratch: Store) -> tuple[list[list[str]], list[EffectiveShare]]:
-        """Item files of each corpus, and its share with what one pass over it holds."""
-        files: list[list[str]] = []
-        shares = []
-        for number, export in enumerate(self.exports):
-            counted = count_tokens(export, self.processor, self.store, self.engine, self.progress)
-            names = list(counted)
-            task = UsableShard(self.store, scratch, number, self.settings.seq_len)
-            share = EffectiveShare(name=export.name, family=export.manifest.family, share=0.0)
-            left_out: Counter[str] = Counter()
-            for samples, tokens, left in self.engine.map(task, names):
-                share.samples_usable += samples
-                share.tokens_usable += tokens
-                left_out.update(left)
-            share.left_out = dict(sorted(left_out.items()))
-            if not share.tokens_usable:
-                raise CorpusError(
-                    f"{export.store.path('')}: no sample fits into {self.settings.seq_len:,} "
-                    f"tokens ({share.left_out or 'it is empty'}); leave it out"
-                )
-            files.append([task.path(name) for name in names])
-            shares.append(share)
-        given = shares_of(self.corpora, [share.tokens_usable for share in shares])
-        for share, part in zip(shares, given, strict=True):
-            share.share = part
-        return files, shares
+    def _corpora(self, scratch: Store) -> tuple[list[Corpus], list[EffectiveShare]]:
+        """What is drawn from, and its share with what one pass over it holds.
 
-    def _tokens(self, shares: list[EffectiveShare]) -> int:
-        """Tokens from time 0 to 1."""
+        Raises UsageError where one would be read too often: before anything is drawn.
+        """
+        usable, files = [], []
+        for number, export in enumerate(self.exports):
+            found, names = self._usable(scratch, number, export)
+            usable.append(found)
+            files.append(names)
+        given = shares_of(self.corpora, [found.tokens for found in usable])
+        shares = [
+            EffectiveShare(
+                name=export.name,
+                family=export.manifest.family,
+                share=part,
+                samples_usable=found.samples,
+                tokens_usable=found.tokens,
+                left_out=dict(sorted(found.left_out.items())),
+            )
+            for export, part, found in zip(self.exports, given, usable, strict=True)
+        ]
+        wanted = self._wanted(shares)
+        corpora = []
+        for number, (share, found) in enumerate(zip(shares, usable, strict=True)):
+            epochs = share.share * wanted / share.tokens_usable
+            self._check_epochs(share, epochs)
+            corpora.append(
+                Corpus(
+                    number=number,
+                    name=share.name,
+                    files=tuple(files[number]),
+                    items=found.items,
+                    share=share.share,
+                    epochs=epochs,
+                )
+            )
+        return corpora, shares
+
+    def _usable(self, scratch: Store, number: int, export: Export) -> tuple[Usable, list[str]]:
+        """What of a corpus can be used, and its files of items."""
+        counted = count_tokens(export, self.processor, self.store, self.engine, self.progress)
+        names = list(counted)
+        splits = export.manifest.family in SPLIT_FAMILIES
+        task = UsableShard(self.store, scratch, number, self.settings.seq_len, splits)
+        found = sum(self.engine.map(task, names), Usable())
+        if not found.tokens:
+            why = ", ".join(f"{n:,} {why}" for why, n in sorted(found.left_out.items()))
+            raise CorpusError(
+                f"{export.store.path('')}: no sample fits into {self.settings.seq_len:,} tokens "
+                f"({why.replace('_', ' ') or 'it is empty'}); lengthen the sequence, lower the "
+                "pixel budget, or leave it out"
+            )
+        return found, [task.path(name) for name in names]
+
+    def _check_epochs(self, share: EffectiveShare, epochs: float) -> None:
+        told = (
+            f"{share.name}: its {share.samples_usable:,} samples ({share.tokens_usable:,} tokens) "
+            f"would be read {epochs:,.0f} times"
+        )
+        if epochs > self.most_epochs:
+            raise UsageError(
+                f"{told}, more than most_epochs {self.most_epochs:,.0f}: train fewer steps, lower "
+                f"its share, add data, or --set most_epochs={math.ceil(epochs) + 1}"
+            )
+        if epochs > MANY_EPOCHS:
+            self.progress.say(f"warning: {told}")
+
+    def _wanted(self, shares: Sequence[EffectiveShare]) -> float:
+        """Tokens of the whole training."""
         settings = self.settings
         if settings.steps is not None:
-            return settings.steps * settings.global_batch * settings.seq_len
-        return int(settings.epochs * min(s.tokens_usable / s.share for s in shares))
+            return float(settings.steps * settings.global_batch * settings.seq_len)
+        return settings.epochs * min(share.tokens_usable / share.share for share in shares)
 
-    def _packed(
-        self, scratch: Store, files: list[list[str]], shares: list[EffectiveShare], wanted: int
-    ) -> Iterator[Items]:
-        """Packs in stream order: without end where steps are counted, else of the time 0 to 1."""
+    def _packed(self, drawn: Iterator[Items], shares: Sequence[EffectiveShare]) -> Iterator[Packs]:
+        """Packs in stream order: without end where steps are counted, else of all that is drawn."""
         settings = self.settings
         # Within a window, samples of one length come together: half a pass over the corpus that is
         # repeated most keeps repeats of one sample apart.
@@ -182,41 +249,6 @@ class _Planning:
         window = min(settings.window, max(_LEAST_WINDOW, int(turn / 2)))
         packing = Packing(seq_len=settings.seq_len, window=window, full=settings.full)
         packer = Packer(packing, settings.steps and settings.steps * settings.global_batch)
-        start, turn = 0.0, 0
-        while True:
-            # Steps end the stream; packs leave later than samples enter, so it runs past time 1.
-            stop = 1.0 + (0.25 * turn + 0.02 if self.settings.steps is not None else 0.0)
-            for items in self._drawn(scratch, files, shares, wanted, (start, stop)):
-                yield from packer.add(items)
-            if self.settings.steps is None:
-                yield from packer.close()
-                return
-            start, turn = stop, turn + 1
-
-    def _drawn(
-        self,
-        scratch: Store,
-        files: list[list[str]],
-        shares: list[EffectiveShare],
-        wanted: int,
-        times: tuple[float, float],
-    ) -> Iterator[Items]:
-        """Items in the order of their times, sorted on disk."""
-        with self.engine.folder() as folder:
-            into = Store(folder)
-            drawn: list[str] = []
-            for share, names in zip(shares, files, strict=True):
-                epochs = share.share * wanted / share.tokens_usable
-                seed = self.settings.seed
-                draw = DrawShard(scratch, into, share.name, epochs, seed, *times)
-                drawn += self.engine.map(draw, names)
-            with self.engine.session() as session:
-                session.read_files("drawn", [f"{folder}/{path}" for path in sorted(drawn)])
-                columns = ", ".join(f'"{name}"' for name in DRAWN.names)
-                for batch in session.stream(
-                    f"SELECT {columns} FROM drawn ORDER BY time, corpus, shard, row, first"
-                ):
-                    items = np.zeros(len(batch), ITEM)
-                    for name in ITEM.names or ():
-                        items[name] = batch[name].to_numpy()
-                    yield items
+        for items in drawn:
+            yield from packer.add(items)
+        yield from packer.close()

@@ -66,6 +66,8 @@ class TrainRecipe:
     loss_chunk: int = 1024
     """Positions whose logits exist at a time."""
 
+    most_epochs: float = 1000.0
+    """Times that a corpus may be read; a plan that would read one more often is refused."""
     most_unreadable: float = 0.01
     """Share of samples that cannot be decoded above which a run stops."""
     checkpoint_every: int
@@ -83,7 +85,7 @@ class TrainRecipe:
             )
         if not 0 <= self.seed < 1 << 63:
             raise ValueError(f"seed must be 0 to 2**63 - 1, got {self.seed}")
-        for name in ("learning_rate", "clip_norm", "eps"):
+        for name in ("learning_rate", "clip_norm", "eps", "most_epochs"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
         for name in ("weight_decay", "balance_rate", "balance_loss", "most_unreadable"):
@@ -167,7 +169,14 @@ def _changed(settings: Settings, name: str, value: str) -> Settings:
 _TRUTH = {"true": True, "false": False}
 
 _FREE = frozenset(
-    ("checkpoint_every", "keep_checkpoints", "recompute", "compiled", "most_unreadable")
+    (
+        "checkpoint_every",
+        "keep_checkpoints",
+        "recompute",
+        "compiled",
+        "most_epochs",
+        "most_unreadable",
+    )
 )
 """Settings that a resumed run may change: none moves the loss (beyond what a compiler rounds)."""
 

@@ -12,6 +12,7 @@ the process group that is there already is used.
 """
 
 import json
+import math
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -30,17 +31,19 @@ from curation.models.glm4v.processor import Processor
 from curation.models.glm4v.tokenizer import TOKENIZER_FILE, Tokenizer, demo_tokenizer
 from curation.trainer.balance_bias import ExpertBalance
 from curation.trainer.cost import cost_weights
-from curation.trainer.distributed import World, check_world, joined, world_here
+from curation.trainer.course import Course
+from curation.trainer.distributed import World, check_world, first_here, joined, world_here
 from curation.trainer.loader import Loader, resume_step
 from curation.trainer.loop import Loop, Work
 from curation.trainer.metrics import QUARANTINE, MetricsLog, StepRecord, Watcher
-from curation.trainer.mixture import CorpusShare
+from curation.trainer.mixture import CorpusShare, check_shares
 from curation.trainer.optim import adamw
 from curation.trainer.plan import Plan, PlanSettings, open_plan
 from curation.trainer.planning import make_plan
 from curation.trainer.recipe import TrainRecipe, check_same
 from curation.trainer.sole import sole_run
 from curation.trainer.state import CHECKPOINTS, Checkpoints
+from curation.trainer.tars import check_tars
 from curation.trainer.token_count import open_export
 from curation.trainer.weights import built, save_model, save_shape
 
@@ -91,7 +94,7 @@ def train(training: Training, watcher: Watcher | None = None, progress: Progress
 
     Raises UsageError for what means nothing (an unknown config, a video corpus in stage 1, another
     plan than the run in `out` began with), CorpusError for corpora that cannot be read, RunError
-    for a run that cannot go on.
+    for a run that cannot go on or diverged.
     """
     watcher = watcher or _Nobody()
     check_world(training.recipe.global_batch, world_here())
@@ -101,7 +104,7 @@ def train(training: Training, watcher: Watcher | None = None, progress: Progress
         if world.led(lambda: _is_finished(training, config, processor, progress)):
             watcher.say(f"{training.folder / MODEL}: the run is finished already")
             return
-        plan = open_plan(f"{training.out}/plan")
+        plan = world.together(lambda: _opened(training, world))
         if world.leads:
             for line in plan.lines():
                 watcher.say(line)
@@ -132,6 +135,7 @@ def _run(
         ),
         work=_work(config, recipe),
         plan_hash=plan.plan_hash,
+        course=Course(guess=math.log(config.text.vocab_size)),
     )
     checkpoints = Checkpoints(folder / CHECKPOINTS, world, recipe.keep_checkpoints)
     if world.leads:
@@ -157,8 +161,28 @@ def _run(
         )
         loop.run(loader, checkpoints, log, watcher)
     checkpoints.close()
+    if how := loop.course.diverged():
+        world.fail(RunError(_diverged(training, how)))
     save_model(learner, config, plan.processor, world, folder / MODEL)
     watcher.say(f"{folder / MODEL}: trained {recipe.steps:,} steps; try it with `curate sample`")
+
+
+def _diverged(training: Training, how: str) -> str:
+    recipe = training.recipe
+    return (
+        f"{training.out}: the training diverged in {recipe.steps:,} steps: {how}; no model was "
+        f"written (`curate sample` asks the last checkpoint); begin in another --out with a lower "
+        f"learning_rate (now {recipe.learning_rate:g}) or a longer warmup (now {recipe.warmup:,} "
+        "steps), and look at spikes.jsonl"
+    )
+
+
+def _opened(training: Training, world: World) -> Plan:
+    """The plan, its tars looked at once on each machine. Raises CorpusError."""
+    plan = open_plan(f"{training.out}/plan")
+    if first_here():
+        check_tars(plan, remote=world.leads)
+    return plan
 
 
 def _record(training: Training) -> dict[str, Any]:
@@ -222,7 +246,14 @@ def _planned(
     engine = LocalEngine(workers=training.workers)
     try:
         return make_plan(
-            corpora, f"{training.out}/plan", settings, processor, engine, progress, begun
+            corpora,
+            f"{training.out}/plan",
+            settings,
+            processor,
+            engine,
+            progress,
+            begun,
+            recipe.most_epochs,
         )
     finally:
         engine.close()
@@ -237,6 +268,7 @@ def mixture(training: Training) -> list[CorpusShare]:
     named = list(training.corpora)
     if not named:
         raise UsageError("no corpus: name at least one export, as --corpus run1/export:1")
+    check_shares(named)
     replay = training.recipe.replay
     origin = _run_of(training.init)
     if not replay or origin is None:

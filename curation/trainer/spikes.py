@@ -31,7 +31,10 @@ class SpikeDetector:
     window: int = 128
     """Steps looked back on."""
     least: int = 16
-    """Steps before anything is called a spike."""
+    """Steps that a median is taken of."""
+    early: float = 3.0
+    """Before that, what is so often the highest yet is a spike: loss falls and gradients wander in
+    the first steps, but a run that breaks at once, or a short one, must not go unnoticed."""
     deviations: float = 8.0
     """Deviations (1.4826 x the median absolute one) above the median that make a spike."""
     factor: float = 1.2
@@ -46,7 +49,7 @@ class SpikeDetector:
             if not math.isfinite(value):
                 found.append(Spike(kind, value, median(seen) if seen else math.nan))
                 continue
-            if len(seen) >= self.least and value > self._limit(seen):
+            if seen and value > self._limit(seen):
                 found.append(Spike(kind, value, median(seen)))
             seen.append(value)
             if len(seen) > self.window:
@@ -54,6 +57,8 @@ class SpikeDetector:
         return found
 
     def _limit(self, seen: deque[float]) -> float:
+        if len(seen) < self.least:
+            return self.early * max(seen)
         middle = median(seen)
         spread = 1.4826 * median(abs(value - middle) for value in seen)
         return max(middle + self.deviations * spread, self.factor * middle)

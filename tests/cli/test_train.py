@@ -1,18 +1,21 @@
 """`curate train` and `curate sample`: what they refuse, in one line, and what a plan says."""
 
+import io
 import json
 import os
 import re
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from rich.console import Console
 
 from curation.cli.main import main
 from curation.cli.train import corpus_share
-from curation.cli.train_progress import PlainWatcher, make_watcher
+from curation.cli.train_progress import PlainWatcher, TerminalWatcher, live, make_watcher
 from curation.core.progress import SILENT
 from curation.engines.local import LocalEngine
 from curation.pipeline.ingest import IngestRequest, ingest
@@ -34,9 +37,14 @@ def one_thread():
 
 @pytest.fixture(scope="module")
 def corpora(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Exports `pairs`, `gui` and `video`, and `unfinished`."""
+    """Exports `pairs`, `gui`, `ocr` and `video`, and `unfinished`."""
     root = tmp_path_factory.mktemp("corpora")
-    for name, family in (("pairs", "image-text"), ("gui", "gui"), ("video", "video")):
+    for name, family in (
+        ("pairs", "image-text"),
+        ("gui", "gui"),
+        ("ocr", "ocr"),
+        ("video", "video"),
+    ):
         write_export(root / name, family, count=30)
     write_export(root / "unfinished", "ocr", count=5)
     (root / "unfinished" / "manifest.json").unlink()
@@ -139,7 +147,7 @@ def test_a_run_writes_metrics_and_a_model_and_is_not_repeated(corpora, trained, 
     [
         (("--set", "learning_rate=0.5"), "recipe.learning_rate was 0.002, now 0.5"),
         (("--seed", "7"), "recipe.seed was 0, now 7"),
-        (("--corpus", "{}/gui:0.5"), "plan was"),
+        (("--corpus", "{}/ocr:0.5"), "plan was"),
     ],
 )
 def test_a_run_does_not_go_on_with_another_plan(
@@ -176,6 +184,25 @@ def test_the_cost_of_a_plan_is_that_of_the_model(corpora, tmp_path, capsys) -> N
         costs.append(re.search(r"in all; (\S+) FLOPs", capsys.readouterr().out))
     tiny, demo = (float(cost[1]) for cost in costs if cost)
     assert demo > 20 * tiny
+
+
+def test_a_diverged_run_says_so_each_time_and_is_none_to_go_on_from(
+    corpora, tmp_path, capsys
+) -> None:
+    out = tmp_path / "out"
+    asked = _stage1(corpora, out, "--steps", "6", "--set", "learning_rate=1e6", "--set", "warmup=0")
+    for _ in range(2):  # the second time there is nothing left to train
+        assert curate(*asked) == 1
+        told = capsys.readouterr().err.strip().splitlines()
+        assert told[-1].startswith(f"curate: {out}: the training diverged in 6 steps: its loss is")
+        assert "lower learning_rate (now 1e+06)" in told[-1]
+        assert not any("try it" in line for line in told)
+    assert [record["step"] for record in read_metrics(out)] == [1, 2, 3, 4, 5, 6]
+    spikes = [json.loads(line) for line in (out / "spikes.jsonl").read_text().splitlines()]
+    assert spikes[0]["step"] <= 3
+    second = ("--corpus", f"{corpora}/video:1", "--init", out, "--out", tmp_path / "second")
+    assert curate("train", "--stage", "2", *second, *SMALL) == 2
+    assert "a run that is not finished" in capsys.readouterr().err
 
 
 def test_replay_knows_a_corpus_by_any_of_its_names(
@@ -320,6 +347,40 @@ def test_a_terminal_has_one_live_line(monkeypatch, capfd) -> None:
             watcher.step(_record(step))
     told = capfd.readouterr().err
     assert "3/3" in told and "loss 2.500" in told
+
+
+@pytest.mark.parametrize(
+    ("width", "held", "left_out"),
+    [
+        (60, ["loss 7.216"], ["2 unreadable"]),
+        (80, ["loss 7.216", "2 unreadable"], ["MFU"]),
+        (120, ["━" * 20, "loss 7.216", "2 unreadable", "grad 1.35"], ["MFU"]),
+        (200, ["━" * 20, "loss 7.216, 2 unreadable, grad 1.35, lr 5e-05", "MFU 41.0%"], []),
+    ],
+)
+def test_a_live_line_of_a_long_run_has_steps_and_times_at_any_width(width, held, left_out) -> None:
+    """120,000 steps of 20 seconds, resumed at step 61,233: 13 days are left at that pace."""
+    sink = io.StringIO()
+    console = Console(width=width, file=sink, force_terminal=True, color_system=None)
+    bars = live(console)
+    watcher = TerminalWatcher(120_000, bars, console)
+    pace = {"seconds": 20.0, "data_wait": 0.0, "tokens_per_second": 612_345.0}
+    told = {"loss": 7.216, "gradient_norm": 1.35, "learning_rate": 5e-5}
+    watcher.step(replace(_record(61_234), **pace, **told))
+    console.print(bars.get_renderable())
+    (line,) = sink.getvalue().splitlines()
+    assert len(line) <= width and "…" not in line
+    assert "61,234/120,000  0:20, 13d 14h left" in line
+    assert all(part in line for part in held) and not any(part in line for part in left_out)
+
+
+def test_a_live_line_that_ended_has_no_time_left() -> None:
+    sink = io.StringIO()
+    console = Console(width=80, file=sink, force_terminal=True, color_system=None)
+    bars = live(console)
+    TerminalWatcher(3, bars, console).step(_record(3))
+    console.print(bars.get_renderable())
+    assert sink.getvalue().startswith("done train 3/3  0:01  loss 2.500")
 
 
 def test_training_needs_no_torch_to_be_explained() -> None:

@@ -88,8 +88,8 @@ def test_a_share_never_rounds_something_to_nothing(part, whole, said):
 
 
 def test_numbers_are_short():
-    assert [number(x) for x in (0, 200, 1234567, 0.25, 3.14159, 1234.5, float("inf"))] == [
-        "0", "200", "1,234,567", "0.25", "3.142", "1,234", "inf",
+    assert [number(x) for x in (0, 200, 1234567, 0.25, 3.14159, 1234.5, 1e99, float("inf"))] == [
+        "0", "200", "1,234,567", "0.25", "3.142", "1,234", "1e+99", "inf",
     ]  # fmt: skip
     assert [compact(x) for x in (0.5, 1500, 15000, 2e6, 3e9)] == ["0.5", "1,500", "15k", "2M", "3G"]
     assert [byte_size(x) for x in (1, 1500, 69_938_455)] == ["1 bytes", "1.5 kB", "69.9 MB"]

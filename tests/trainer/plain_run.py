@@ -1,25 +1,29 @@
 """A whole run of the loop on a small plain network and hand-made packs; torchrun can start it.
 
 plain_run.py OUT STEPS [--checkpoint-every N] [--packs N] [--die-at STEP] [--lonely] [--spoilt]
+             [--broken STEP] [--lost STEP]
 
 Where it cannot go on, each rank writes what it raised to OUT/rank-<number>.txt.
 """
 
 import argparse
+import math
 import os
 import signal
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from curation.core.errors import CurationError
+from curation.core.errors import CorpusError, CurationError
 from curation.models.glm4v.batch import IGNORED, PackedBatch
 from curation.trainer.balance_bias import ExpertBalance
-from curation.trainer.distributed import World, joined, prepared, sharded
+from curation.trainer.course import Course
+from curation.trainer.distributed import World, joined, prepared, rank_here, sharded
 from curation.trainer.loop import Learner, Loop, Work
 from curation.trainer.metrics import MetricsLog, StepRecord
 from curation.trainer.optim import adamw
@@ -126,12 +130,24 @@ class Step:
 
 
 def steps(
-    world: World, recipe: TrainRecipe, start: int, *, lonely: bool, spoilt: bool = False
+    world: World,
+    recipe: TrainRecipe,
+    start: int,
+    *,
+    lonely: bool,
+    spoilt: bool = False,
+    broken: int = -1,
+    lost: int = -1,
 ) -> Iterator[Step]:
     """This rank's packs; with `lonely` every other pack, all of rank 0 of 2, has images. With
-    `spoilt` the last rank alone has unreadable samples: seven a step."""
+    `spoilt` the last rank alone has unreadable samples: seven a step; it cannot read its packs of
+    the step `broken`, and is killed before the step `lost`."""
     mine = range(world.rank, recipe.global_batch, world.size)
     for number in range(start, recipe.steps):
+        if world.rank == world.size - 1 and number == broken:
+            raise CorpusError("plain.tar: no such file")
+        if world.rank == world.size - 1 and number == lost:
+            os.kill(os.getpid(), signal.SIGKILL)
         failures = [f"plain/{number}-{n}" for n in range(7)] if spoilt and mine.start else []
         packs = [pack_of(number, n, n % 2 == 0 or not lonely) for n in mine]
         yield Step(number, packs, [*failures])
@@ -157,47 +173,43 @@ def recipe_of(total: int, packs: int, every: int) -> TrainRecipe:
     )
 
 
-def run(
-    out: Path,
-    recipe: TrainRecipe,
-    *,
-    die_at: int = 0,
-    lonely: bool = False,
-    spoilt: bool = False,
-) -> None:
-    """Begins or goes on in `out`."""
-    with joined("cpu") as world:
-        net = PlainNet()
-        blocks = [net.vision, *net.blocks]
-        prepared(blocks, recompute=recipe.recompute, compiled=False)
-        learner = Learner(net, chunk=5)
-        sharded(learner, blocks, world, dtype=torch.float32)
-        optimiser = adamw(
-            learner, rate=recipe.learning_rate, decay=0.1, betas=recipe.betas, eps=recipe.eps
-        )
-        balance = ExpertBalance([net.experts], rate=1e-3, weight=1e-4)
-        loop = Loop(
-            recipe=recipe,
-            world=world,
-            learner=learner,
-            optimiser=optimiser,
-            balance=balance,
-            work=lambda pack: Work(1.0, 2.0),
-            plan_hash="plain",
-        )
-        checkpoints = Checkpoints(out / "checkpoints", world, keep=2)
-        start = checkpoints.latest() or 0
-        if start:
-            loop.resume(checkpoints.load(start, learner, optimiser))
-        with MetricsLog(out, start) if world.leads else nullcontext() as log:
-            packs = steps(world, recipe, start, lonely=lonely, spoilt=spoilt)
-            try:
-                loop.run(packs, checkpoints, log, Deadly(die_at))
-            except CurationError as error:
-                told = f"{type(error).__name__} {error.exit_code}: {error}"
-                (out / f"rank-{world.rank}.txt").write_text(told, encoding="utf-8")
-                raise
-        checkpoints.close()
+def run(out: Path, recipe: TrainRecipe, *, die_at: int = 0, **how: Any) -> None:
+    """Begins or goes on in `out`; `how` is that of `steps`."""
+    try:
+        with joined("cpu") as world:
+            _run(out, recipe, world, die_at, {"lonely": False, **how})
+    except CurationError as error:
+        told = f"{type(error).__name__} {error.exit_code}: {error}"
+        (out / f"rank-{rank_here()}.txt").write_text(told, encoding="utf-8")
+        raise
+
+
+def _run(out: Path, recipe: TrainRecipe, world: World, die_at: int, how: dict[str, Any]) -> None:
+    net = PlainNet()
+    blocks = [net.vision, *net.blocks]
+    prepared(blocks, recompute=recipe.recompute, compiled=False)
+    learner = Learner(net, chunk=5)
+    sharded(learner, blocks, world, dtype=torch.float32)
+    optimiser = adamw(
+        learner, rate=recipe.learning_rate, decay=0.1, betas=recipe.betas, eps=recipe.eps
+    )
+    loop = Loop(
+        recipe=recipe,
+        world=world,
+        learner=learner,
+        optimiser=optimiser,
+        balance=ExpertBalance([net.experts], rate=1e-3, weight=1e-4),
+        work=lambda pack: Work(1.0, 2.0),
+        plan_hash="plain",
+        course=Course(guess=math.log(WORDS)),
+    )
+    checkpoints = Checkpoints(out / "checkpoints", world, keep=2)
+    start = checkpoints.latest() or 0
+    if start:
+        loop.resume(checkpoints.load(start, learner, optimiser))
+    with MetricsLog(out, start) if world.leads else nullcontext() as log:
+        loop.run(steps(world, recipe, start, **how), checkpoints, log, Deadly(die_at))
+    checkpoints.close()
 
 
 if __name__ == "__main__":
@@ -209,6 +221,8 @@ if __name__ == "__main__":
     parser.add_argument("--die-at", type=int, default=0)
     parser.add_argument("--lonely", action="store_true")
     parser.add_argument("--spoilt", action="store_true")
+    parser.add_argument("--broken", type=int, default=-1)
+    parser.add_argument("--lost", type=int, default=-1)
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     run(
@@ -217,4 +231,6 @@ if __name__ == "__main__":
         die_at=given.die_at,
         lonely=given.lonely,
         spoilt=given.spoilt,
+        broken=given.broken,
+        lost=given.lost,
     )

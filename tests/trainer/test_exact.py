@@ -2,8 +2,7 @@
 on real pairs, some of which cannot be decoded.
 
 The plan is made once, and every step of it hashed once (ids and every tensor of its packs). Each
-pair of workers and ranks is then held against those hashes: on the first step, and on a ninth of
-the training of its own, which it goes through in three sessions.
+pair of workers and ranks goes through all steps, in three sessions, and must give those hashes.
 """
 
 import itertools
@@ -13,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -31,34 +31,42 @@ CELLS = [*itertools.product((0, 1, 3), (1, 2, 4))]
 TINY = VisionSettings(
     image_min_pixels=28 * 28 * 2, image_max_pixels=28 * 28 * 2 * 4, video_max_pixels=28 * 28 * 20
 )
-LINE = dict[int, list[str]]
+Hashes = dict[int, list[str]]
 
 
-def exactness(plan: Plan, spoilt: int) -> LINE:
-    """Holds every cell of the matrix against one pass; returns the hashes of that pass."""
+@dataclass(frozen=True)
+class Whole:
+    """A plan, what one pass over all of it gave, and what that could not read."""
+
+    plan: Plan
+    hashes: Hashes
+    failed: set[Failure]
+
+
+def passed(plan: Plan, spoilt: int) -> Whole:
+    """One pass; no two packs of it are alike, and some of the spoilt samples are met."""
     failed: set[Failure] = set()
-    whole = pack_hashes(plan, workers=2, failed=failed)
-    hashes = [name for packs in whole.values() for name in packs]
-    assert len(set(hashes)) == len(hashes) == plan.steps * plan.global_batch
+    hashes = pack_hashes(plan, workers=2, failed=failed)
+    packs = [name for step in hashes.values() for name in step]
+    assert len(set(packs)) == len(packs) == plan.steps * plan.global_batch
     assert 0 < len(failed) <= spoilt
     assert {failure.error for failure in failed} <= {"corrupt_video", "unsupported_format"}
+    return Whole(plan, hashes, failed)
 
-    again: set[Failure] = set()
-    found: LINE = {}
-    for cell, (workers, world) in enumerate(CELLS):
-        first = pack_hashes(plan, workers=workers, world=world, stop=1)
-        assert first == {0: whole[0]}, (workers, world)
-        low, high = (plan.steps * (cell + n) // len(CELLS) for n in (0, 1))
-        borders = [low + (high - low) * n // 3 for n in range(4)]
-        for start, stop in itertools.pairwise(borders):  # begun, resumed, resumed again
-            state = json.loads(json.dumps({"plan_hash": plan.plan_hash, "step": start}))
-            how = {"start": resume_step(plan, state), "stop": stop, "failed": again}
-            session = pack_hashes(plan, workers=workers, world=world, **how)
-            assert session == {n: whole[n] for n in range(start, stop)}, (workers, world)
-            found |= session
-    assert found == whole
-    assert again == failed
-    return whole
+
+def check_cell(whole: Whole, workers: int, world: int) -> None:
+    """Goes through every step: begun, resumed, and resumed again."""
+    plan = whole.plan
+    found: Hashes = {}
+    failed: set[Failure] = set()
+    borders = [plan.steps * n // 3 for n in range(4)]
+    for start, stop in itertools.pairwise(borders):
+        state = json.loads(json.dumps({"plan_hash": plan.plan_hash, "step": start}))
+        how = {"start": resume_step(plan, state), "stop": stop, "failed": failed}
+        found |= pack_hashes(plan, workers=workers, world=world, **how)
+    assert list(found) == list(range(plan.steps))
+    assert found == whole.hashes
+    assert failed == whole.failed
 
 
 def killed(plan: Plan, out: Path, world: int, workers: int, start: int, steps: int) -> int:
@@ -94,26 +102,29 @@ def _lines(file: Path) -> list[list[object]]:
 
 
 @pytest.fixture(scope="module")
-def exact(large, tmp_path_factory) -> tuple[Plan, LINE]:
-    """The plan of 20,000 samples, held against every cell, and the hashes of its packs."""
+def exact(large, tmp_path_factory) -> Whole:
+    """One pass over 20,000 samples."""
     spoilt = sum(spoil(folder, 250) for folder in large)
     plan = planned(tmp_path_factory.mktemp("exact"), large, seq_len=8192, global_batch=8,
                    vision=TINY)  # fmt: skip
     assert sum(share.samples_usable for share in plan.shares) == 20_000
-    return plan, exactness(plan, spoilt)
+    assert plan.steps > 40
+    return passed(plan, spoilt)
 
 
 @pytest.mark.slow
-def test_twenty_thousand_samples_come_alike_for_any_workers_and_ranks(exact) -> None:
-    plan, whole = exact
-    assert len(whole) == plan.steps > 3 * len(CELLS)
+@pytest.mark.parametrize(("workers", "world"), CELLS)
+def test_twenty_thousand_samples_come_alike_for_any_workers_and_ranks(
+    exact, workers, world
+) -> None:
+    check_cell(exact, workers, world)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("workers", "world"), [(3, 1), (1, 2)])
 def test_killed_ranks_go_on_with_the_same_batches(exact, tmp_path, workers, world) -> None:
     """Killed twice, at whatever moment; the decoding workers go with their ranks."""
-    plan, whole = exact
+    plan, whole = exact.plan, exact.hashes
     at = killed(plan, tmp_path, world, workers, 20, 2)
     at = killed(plan, tmp_path, world, workers, at, 2)
     assert at >= 22
@@ -146,8 +157,21 @@ def test_real_pairs_in_a_mixture_fill_packs(real, large, tmp_path, seq_len) -> N
     assert plan.balance_after < plan.balance_before
 
 
+@pytest.fixture(scope="module")
+def real_exact(real, exports, tmp_path_factory) -> Whole:
+    """One pass over real pairs and clips."""
+    vision = VisionSettings(image_max_pixels=28 * 28 * 2 * 100)
+    plan = planned(
+        tmp_path_factory.mktemp("exact"),
+        [real, exports["video"]],
+        seq_len=1024,
+        global_batch=4,
+        vision=vision,
+    )
+    return passed(plan, spoil(real / "export", 50))
+
+
 @pytest.mark.slow
-def test_real_pairs_come_alike_for_any_workers_and_ranks(real, exports, tmp_path) -> None:
-    plan = planned(tmp_path / "p", [real, exports["video"]], seq_len=1024, global_batch=4,
-                   vision=VisionSettings(image_max_pixels=28 * 28 * 2 * 100))  # fmt: skip
-    exactness(plan, spoil(real / "export", 50))
+@pytest.mark.parametrize(("workers", "world"), CELLS)
+def test_real_pairs_come_alike_for_any_workers_and_ranks(real_exact, workers, world) -> None:
+    check_cell(real_exact, workers, world)

@@ -15,9 +15,10 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from curation.core.errors import RunError
+from curation.core.errors import CorpusError, RunError
 from curation.models.glm4v.batch import IGNORED
 from curation.trainer.balance_bias import ExpertBalance
+from curation.trainer.course import Course
 from curation.trainer.distributed import joined, prepared, sharded
 from curation.trainer.loop import MOST_SKIPPED, Learner, Loop, Work
 from curation.trainer.metrics import SPIKES, MetricsLog, read_metrics
@@ -172,6 +173,7 @@ def _loop(world: Any, recipe: Any, net: nn.Module) -> Loop:
         balance=ExpertBalance([], rate=0.0, weight=0.0),
         work=lambda pack: Work(1.0, 1.0),
         plan_hash="plain",
+        course=Course(guess=math.log(plain_run.WORDS)),
     )
 
 
@@ -267,6 +269,37 @@ def test_unreadable_samples_of_one_rank_end_all_ranks_at_one_step(tmp_path) -> N
     said = "step 3: 21 of 24 samples could not be read, more than the 1.0% allowed; one is"
     assert first.startswith(f"RunError 1: {said}")
     assert second.startswith(f"FollowedError 1: {said}")
+
+
+@pytest.mark.slow
+def test_a_fault_of_one_ranks_loader_ends_all_ranks_at_one_step(tmp_path) -> None:
+    """Rank 0 would wait for the gradients of a rank that is gone."""
+    ended = _start(tmp_path, 9, "--packs", 4, "--broken", 3, processes=2)
+    assert ended.returncode != 0
+    assert len(_curve(tmp_path)) == 3
+    first, second = ((tmp_path / f"rank-{rank}.txt").read_text() for rank in (0, 1))
+    assert first == "CorpusError 1: plain.tar: no such file"
+    assert second == "FollowedError 1: plain.tar: no such file"
+
+
+@pytest.mark.slow
+def test_a_rank_that_is_killed_is_one_line_on_the_other(tmp_path) -> None:
+    ended = _start(tmp_path, 9, "--packs", 4, "--lost", 3, processes=2)
+    assert ended.returncode != 0
+    assert len(_curve(tmp_path)) == 3
+    told = (tmp_path / "rank-0.txt").read_text()
+    assert told.startswith("RunError 1: another process of this run ended") and "\n" not in told
+
+
+def test_a_fault_of_the_loader_is_raised_as_it_is(tmp_path) -> None:
+    with joined("cpu") as world, MetricsLog(tmp_path, 0) as log:
+        recipe = plain_run.recipe_of(9, 2, 100)
+        given = plain_run.steps(world, recipe, 0, lonely=False, broken=2)
+        checkpoints = Checkpoints(tmp_path / "checkpoints", world, keep=1)
+        with pytest.raises(CorpusError, match=r"plain\.tar: no such file"):
+            _loop(world, recipe, _Words()).run(given, checkpoints, log, _Broken())
+        checkpoints.close()
+    assert len(read_metrics(tmp_path)) == 2
 
 
 def test_a_checkpoint_holds_what_was_when_it_was_taken(tmp_path) -> None:

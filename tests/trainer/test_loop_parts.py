@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from curation.core.errors import UsageError
+from curation.trainer.course import Course
 from curation.trainer.metrics import METRICS, MetricsLog, StepRecord, read_metrics
 from curation.trainer.optim import adamw, clipped_step, set_rate
 from curation.trainer.recipe import check_same
@@ -128,6 +129,48 @@ def test_what_is_not_finite_is_a_spike_and_leaves_the_window_alone() -> None:
 def test_the_first_steps_of_a_run_are_no_spikes() -> None:
     detector = SpikeDetector(least=16)
     assert all(detector.see(12.0 - step * 0.5, 30.0 / (step + 1)) == [] for step in range(16))
+
+
+@pytest.mark.parametrize("steps", [1, 2, 6, 15])
+def test_a_run_that_breaks_in_its_first_steps_spikes_at_once(steps: int) -> None:
+    detector = SpikeDetector()
+    assert all(detector.see(7.2 + 0.5 * (n % 2), 1.0 + n % 2) == [] for n in range(steps))
+    assert [spike.kind for spike in detector.see(1e6, 1e3)] == ["loss", "gradient"]
+
+
+def _course(*losses: float) -> str:
+    """The judgement of a run with a vocabulary of 1,339 words (7.2 nats), resumed at each step."""
+    course = Course(guess=7.2)
+    for loss in losses:
+        before = json.dumps(course.state(), allow_nan=False)
+        course = Course(guess=7.2)
+        course.resume(json.loads(before))
+        course.see(loss)
+    return course.diverged()
+
+
+@pytest.mark.parametrize(
+    ("losses", "said"),
+    [
+        ([7.2, 1e3, 1e6, 1e9, 1e11, 1.4e13], "is 1e+11 in the end, was 7.2 in the beginning"),
+        ([7.2, 20.0], "is 20 in the end"),
+        ([2.0] * 40 + [6.0] * 40, "is 6 in the end and was 2 before"),
+        ([7.2] * 10 + [math.nan] * 10, "no finite number"),
+        ([math.nan, *[30.0] * 9], "is 30 in the end"),
+        ([7.2], ""),
+        ([7.2, 7.4], ""),
+        ([7.2 - 0.2 * n for n in range(30)], ""),
+        ([2.0, 1.0, 3.0, 1.0, 3.0, 3.0, 3.0], ""),  # a first step of easy samples
+        ([30.0 - n for n in range(6)], ""),  # began worse than knowing nothing, and learns
+        ([2.0] * 60 + [900.0] + [2.0] * 5, ""),  # a spike that passed
+        ([2.0] * 60 + [math.nan], ""),
+        ([0.01] * 60 + [0.05] * 60, ""),  # learnt by heart: doubled, but by next to nothing
+        ([], ""),
+    ],
+)
+def test_a_run_that_ends_worse_than_it_was_diverged(losses: list[float], said: str) -> None:
+    found = _course(*losses)
+    assert said in found and bool(said) == bool(found)
 
 
 def test_a_resumed_detector_sees_what_the_first_would_have() -> None:

@@ -1,12 +1,7 @@
 """Both stages of a tiny model on a CPU, from exports to a checkpoint that transformers opens."""
 
 import io
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -20,13 +15,12 @@ from curation.demo.generate import generate as generate_pairs
 from curation.engines.local import LocalEngine
 from curation.models.glm4v.tokenizer import demo_tokenizer
 from curation.trainer.answer import answer
-from curation.trainer.metrics import read_metrics
 from curation.trainer.trained import find_trained
 from tests.pipeline.corpora import curate
+from tests.trainer.commands import ended, killed, losses
 from tests.trainer.samples import interleaved, jpeg, write_export
 
 STEPS, MORE = 16, 6
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -42,42 +36,6 @@ def corpora(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def _command(*arguments: object) -> tuple[list[str], dict[str, str]]:
-    command = [sys.executable, "-m", "curation", *map(str, arguments)]
-    return command, {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-
-
-def _run(*arguments: object) -> str:
-    command, environment = _command(*arguments)
-    done = subprocess.run(
-        command, env=environment, capture_output=True, text=True, check=False, timeout=300
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout
-
-
-def _killed(out: Path, after: int, *arguments: object) -> None:
-    """Runs a command and kills it once `out` tells of that many steps."""
-    command, environment = _command(*arguments)
-    process = subprocess.Popen(
-        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-    )
-    try:
-        end = time.monotonic() + 240
-        while len(read_metrics(out)) < after:
-            assert process.poll() is None and time.monotonic() < end, process.stderr
-            time.sleep(0.02)
-    finally:
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-    assert process.returncode == -signal.SIGKILL
-    assert not (out / "model").exists()
-
-
-def _losses(out: Path) -> list[tuple[int, float, dict[str, float]]]:
-    return [(r["step"], r["loss"], r["losses"]) for r in read_metrics(out)]
-
-
 @pytest.fixture(scope="module")
 def runs(corpora: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Stage 1 as `whole`, and once more, killed and resumed, as `first`; stage 2 after the latter,
@@ -88,22 +46,22 @@ def runs(corpora: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     stage_1 = ["train", "--stage", 1, "--steps", STEPS, "--set", "checkpoint_every=4", *small]
     for name in ("pairs", "interleaved", "ocr", "grounding", "gui"):
         stage_1 += ["--corpus", f"{corpora / name}:0.2"]
-    _run(*stage_1, "--out", root / "whole")
-    _killed(root / "first", 6, *stage_1, "--out", root / "first")
-    _run(*stage_1, "--out", root / "first")
+    ended(*stage_1, "--out", root / "whole")
+    killed(root / "first", 6, *stage_1, "--out", root / "first")
+    ended(*stage_1, "--out", root / "first")
 
     stage_2 = ["train", "--stage", 2, "--steps", MORE, "--set", "checkpoint_every=2", *small]
     stage_2 += ["--corpus", f"{corpora / 'video'}:0.5", "--corpus", f"{corpora / 'long'}:0.5"]
     stage_2 += ["--init", root / "first", "--out", root / "second"]
-    _killed(root / "second", 3, *stage_2)
-    _run(*stage_2)
+    killed(root / "second", 3, *stage_2)
+    ended(*stage_2)
     return root
 
 
 @pytest.mark.slow
 def test_a_killed_stage_has_the_losses_of_one_that_was_not_and_they_fall(runs: Path) -> None:
-    first = _losses(runs / "first")
-    assert first == _losses(runs / "whole")
+    first = losses(runs / "first")
+    assert first == losses(runs / "whole")
     assert mean(loss for _, loss, _ in first[-4:]) < first[0][1] - 0.7
     weights = [(runs / name / "model" / "model.safetensors") for name in ("first", "whole")]
     assert weights[0].read_bytes() == weights[1].read_bytes()
@@ -111,10 +69,10 @@ def test_a_killed_stage_has_the_losses_of_one_that_was_not_and_they_fall(runs: P
 
 @pytest.mark.slow
 def test_stage_2_goes_on_from_stage_1_with_video_long_documents_and_replay(runs: Path) -> None:
-    second = _losses(runs / "second")
+    second = losses(runs / "second")
     assert [step for step, _, _ in second] == list(range(1, MORE + 1))
-    assert second[-1][1] < second[0][1] < _losses(runs / "first")[0][1]
-    seen = {family for _, _, losses in second for family in losses}
+    assert second[-1][1] < second[0][1] < losses(runs / "first")[0][1]
+    seen = {family for _, _, each in second for family in each}
     assert seen >= {"video", "interleaved", "image-text"}
 
 

@@ -1,5 +1,7 @@
 """Every sample is packed once, packs are full, steps are alike in cost."""
 
+import time
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -12,6 +14,7 @@ from curation.trainer.packing import (
     Items,
     Packer,
     Packing,
+    Packs,
     fit,
     group_steps,
 )
@@ -29,21 +32,23 @@ def packs_of(lengths, batch: int = 1000, **packing) -> list[Items]:
     packs = [
         pack
         for start in range(0, len(stream), batch)
-        for pack in packer.add(stream[start : start + batch])
+        for packs in packer.add(stream[start : start + batch])
+        for pack in packs.each()
     ]
-    return [*packs, *packer.close()]
+    return [*packs, *(pack for packs in packer.close() for pack in packs.each())]
 
 
 @given(st.lists(st.integers(1, 64), max_size=80))
 def test_no_pack_overflows_and_no_sample_is_lost(lengths):
     packs = fit(np.array(lengths, np.int32), 64)
-    assert sorted(item for pack in packs for item in pack) == list(range(len(lengths)))
-    assert all(sum(lengths[item] for item in pack) <= 64 for pack in packs)
+    assert len(packs) == len(lengths)
+    held = np.bincount(packs, lengths)
+    assert (held > 0).all() and (held <= 64).all()
 
 
 def test_the_fullest_pack_that_takes_a_sample_gets_it():
     packs = fit(np.array([60, 50, 12, 4], np.int32), 64)
-    assert packs == [[0, 3], [1, 2]]
+    assert packs.tolist() == [0, 1, 1, 0]
 
 
 @given(
@@ -80,8 +85,8 @@ def test_no_length_waits_for_ever():
     packer = Packer(Packing(seq_len=1000, window=8))
     left_after = {}
     for n in range(0, 4000, 100):
-        for pack in packer.add(items(lengths)[n : n + 100]):
-            left_after.update((int(row), n) for row in pack["row"])
+        for packs in packer.add(items(lengths)[n : n + 100]):
+            left_after.update((int(row), n) for row in packs.items["row"])
     waits = [left_after[n] - n for n in range(7, 3000, 50)]
     assert max(waits) < 8 * 8 * 1000 / 110 + 200
 
@@ -89,23 +94,52 @@ def test_no_length_waits_for_ever():
 def test_a_plan_of_so_many_packs_leaves_little_behind():
     lengths = np.random.default_rng(5).integers(20, 400, 4000)
     packer = Packer(Packing(seq_len=1000, window=16), wanted=500)
-    packs = list(packer.add(items(lengths)))
+    packs = [pack for packs in packer.add(items(lengths)) for pack in packs.each()]
     assert len(packs) == 500
     seen = np.concatenate(packs)["row"]
     assert seen.max() + 1 - len(seen) < 60  # the last window alone looks a little ahead
     assert sum(pack["tokens"].sum() for pack in packs) / 500_000 >= 0.99
 
 
+def some_packs(count: int, seed: int = 2) -> Packs:
+    rng = np.random.default_rng(seed)
+    parts = [items(rng.integers(10, 4000, rng.integers(2, 40))) for _ in range(count)]
+    return Packs(np.concatenate(parts), np.array([len(part) for part in parts]))
+
+
 def test_steps_are_alike_in_cost_and_shuffled():
-    rng = np.random.default_rng(2)
-    packs = [items(rng.integers(10, 4000, rng.integers(2, 40))) for _ in range(256)]
-    grouped, costs = group_steps(packs, CostWeights(token=0), 8, seed=3, block=0)
+    costs = CostWeights(token=0).costs(some_packs(256))
+    order = group_steps(costs, 8, seed=3, block=0)
     before, after = Balance(), Balance()
     before.add(costs, 8)
-    after.add(grouped.costs, 8)
+    after.add(costs[order], 8)
     assert before.ratio > 1.5 and after.ratio < 1.1
-    means = grouped.costs.reshape(-1, 8).mean(1)
+    means = costs[order].reshape(-1, 8).mean(1)
     assert 0.2 < np.mean(np.diff(means) > 0) < 0.8
-    assert sorted(id(pack) for step in grouped.steps for pack in step) == sorted(map(id, packs))
-    other, _ = group_steps(packs, CostWeights(token=0), 8, seed=3, block=1)
-    assert other.costs.tolist() != grouped.costs.tolist()
+    assert sorted(order.tolist()) == list(range(256))
+    assert group_steps(costs, 8, seed=3, block=1).tolist() != order.tolist()
+
+
+def test_packs_are_taken_and_summed_as_one_by_one():
+    packs = some_packs(20)
+    alone = packs.each()
+    weights = CostWeights(token=1, square=2, patch=0, patch_square=0)
+    sums = [int(pack["tokens"].sum()) + 2 * int((pack["tokens"] ** 2).sum()) for pack in alone]
+    assert weights.costs(packs).tolist() == sums
+    order = np.random.default_rng(0).permutation(20)[:13]
+    taken = packs.take(order).each()
+    assert [pack["row"].tolist() for pack in taken] == [alone[n]["row"].tolist() for n in order]
+    assert packs.take(order[:0]).each() == []
+
+
+def test_the_time_of_packing_does_not_grow_with_the_length_of_a_sequence():
+    shares = np.random.default_rng(6).uniform(0.02, 0.4, 4_000)
+
+    def seconds(seq_len: int) -> float:
+        lengths = (shares * seq_len).astype(np.int32)
+        began = time.process_time()
+        packs_of(lengths, seq_len=seq_len, window=8)
+        return time.process_time() - began
+
+    seconds(1_024)
+    assert seconds(1 << 18) < 4 * seconds(1_024)

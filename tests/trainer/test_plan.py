@@ -3,10 +3,13 @@
 import itertools
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from curation.core.errors import CorpusError, UsageError
 from curation.core.progress import SILENT
@@ -18,8 +21,11 @@ from curation.report.verify import verify
 from curation.trainer.loader import resume_step
 from curation.trainer.mixture import CorpusShare, shares_of, split
 from curation.trainer.plan import PlanSettings, open_plan
-from tests.trainer.plans import planned, rows
-from tests.trainer.samples import FAMILIES, jpeg, write_export
+from curation.trainer.planning import make_plan
+from curation.trainer.run import Training, mixture, plan_only
+from jobs.train import stage1
+from tests.trainer.plans import planned, processor, rows
+from tests.trainer.samples import FAMILIES, Made, box_segment, jpeg, write_export
 
 SMALLER = {"seq_len": 512, "global_batch": 2}
 
@@ -158,6 +164,84 @@ def test_shares_are_of_tokens_and_many_epochs_are_told(large, tmp_path):
     assert "image-text is seen" not in told
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_shares_are_kept_in_a_short_training(exports, tmp_path_factory, seed):
+    corpora = [(exports["image-text"], 0.7), (exports["interleaved"], 0.2), (exports["gui"], 0.1)]
+    out = tmp_path_factory.getbasetemp() / "short"  # its counts are kept for the next seed
+    plan = planned(out, corpora, seq_len=512, global_batch=4, steps=24, seed=seed)
+    total = sum(share.tokens for share in plan.shares)
+    realised = [share.tokens / total for share in plan.shares]
+    assert realised == pytest.approx([0.7, 0.2, 0.1], rel=0.1)
+    assert not any("not 70" in line or "not 20" in line for line in plan.lines())
+
+
+def test_a_share_that_cannot_be_kept_is_told(exports, tmp_path):
+    corpora = [(exports["image-text"], 0.999), (exports["interleaved"], 0.001)]
+    plan = planned(tmp_path / "p", corpora, seq_len=512, global_batch=1, steps=3)
+    told = "\n".join(plan.lines())
+    assert "warning: interleaved gets 0.0% of all tokens, not 0.1%" in told
+    assert "warning: image-text gets" not in told
+
+
+class Told:
+    """Keeps what is said, and the labels of what was begun."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.labels: list[str] = []
+
+    def say(self, line: str) -> None:
+        self.lines.append(line)
+
+    def track(self, label: str, total: int | None, unit: str):
+        self.labels.append(label)
+        return SILENT.track(label, total, unit)
+
+
+def made(out: Path, corpora: list[CorpusShare], progress: Told, **most: float) -> None:
+    settings = PlanSettings(seq_len=512, global_batch=8, steps=50)
+    make_plan(corpora, str(out), settings, processor(), None, progress, **most)
+
+
+def test_many_passes_are_told_and_too_many_refused_before_anything_is_drawn(exports, tmp_path):
+    told = Told()
+    with pytest.raises(UsageError, match=r"gui: its 60 samples .* times, .* most_epochs=") as e:
+        made(tmp_path / "p", [CorpusShare(url=str(exports["gui"]))], told, most_epochs=10)
+    assert "\n" not in str(e.value)
+    assert [label.split()[0] for label in told.labels] == ["count"]
+    assert not (tmp_path / "p" / "plan.json").exists()
+    made(tmp_path / "p", [CorpusShare(url=str(exports["gui"]))], told)
+    assert [label.split()[0] for label in told.labels[1:]] == ["count", "draw", "pack"]
+    (warning,) = told.lines
+    assert warning.startswith("warning: gui: its 60 samples") and "would be read" in warning
+
+
+def test_a_run_refuses_too_many_passes_and_half_of_the_shares(exports, tmp_path):
+    recipe = replace(stage1("tiny"), most_epochs=2.0)
+    gui = CorpusShare(url=str(exports["gui"]))
+    training = Training(recipe=recipe, corpora=(gui,), out=str(tmp_path / "o"))
+    with pytest.raises(UsageError, match=r"more than most_epochs 2: .* --set most_epochs="):
+        plan_only(training)
+    half = replace(training, corpora=(gui, CorpusShare(url=str(exports["ocr"]), share=0.5)))
+    with pytest.raises(UsageError, match="shares of corpora"):
+        mixture(half)
+
+
+def test_a_corpus_given_twice_and_half_of_the_shares_are_refused_before_counting(exports, tmp_path):
+    gui, ocr = str(exports["gui"]), str(exports["ocr"])
+    copy = tmp_path / "copy"
+    copy.symlink_to(exports["gui"])
+    told = Told()
+    for corpora, message in (
+        ([CorpusShare(url=gui, share=1.0), CorpusShare(url=gui + "/", share=2.0)], "given twice"),
+        ([CorpusShare(url=gui), CorpusShare(url=str(copy))], "hold the same samples"),
+        ([CorpusShare(url=gui, share=0.5), CorpusShare(url=ocr)], "shares of corpora"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            made(tmp_path / "p", corpora, told)
+    assert not told.labels and not (tmp_path / "p").exists()
+
+
 @pytest.mark.parametrize("seq_len", [8192, 32768])
 def test_packs_of_a_mixed_corpus_are_full_and_steps_even(large, tmp_path, seq_len):
     steps = 60 if seq_len == 8192 else 8
@@ -186,19 +270,79 @@ def test_parts_hold_whole_segments_and_all_that_is_learnt(exports, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("tokens", "media", "expected"),
-    [
-        ([10, 10, 10], [0, 0, 0], [(0, 3)]),
-        ([30, 30, 30], [0, 0, 0], [(0, 2), (2, 3)]),
-        ([30, 20, 30], [0, 1, 0], [(0, 1), (1, 3)]),  # the image goes with what follows
-        ([40, 40, 40], [1, 1, 0], [(0, 1), (1, 2), (2, 3)]),  # where it can
-        ([62, 61], [0, 0], [(0, 1), (1, 2)]),
-        ([62, 62], [0, 0], None),  # with its end the last is too long
-        ([63], [1], None),
+    ("tokens", "kinds", "expected"),
+    [  # t: text to learn, q: text that is not learnt, m: an image or video; 64 tokens
+        ([10, 10, 10], "ttt", [(0, 3)]),
+        ([30, 30, 30], "ttt", [(0, 2), (2, 3)]),
+        ([30, 20, 30], "tmt", [(0, 1), (1, 3)]),  # the image goes with what follows
+        ([40, 40, 20], "mmt", [(0, 1), (1, 3)]),  # images in a row too, where they can
+        ([40, 10, 40], "mmt", [(0, 1), (1, 3)]),
+        ([20, 5, 20, 30], "tmqt", [(0, 1), (1, 4)]),
+        ([20, 5, 20, 30, 30], "tmqtt", [(0, 1), (1, 4), (4, 5)]),
+        ([40, 40, 40], "mmt", None),  # what is learnt of an image never goes without it
+        ([40, 10, 20], "mqt", None),
+        ([60, 30], "mt", None),
+        ([62, 61], "tt", [(0, 1), (1, 2)]),
+        ([62, 62], "tt", None),  # with its end the last is too long
+        ([63], "m", None),
     ],
 )
-def test_splitting(tokens, media, expected):
-    assert split(tokens, [bool(m) for m in media], 64) == expected
+def test_splitting(tokens, kinds, expected):
+    media, learnt = [kind == "m" for kind in kinds], [kind == "t" for kind in kinds]
+    assert split(tokens, media, learnt, 64) == expected
+
+
+@given(st.data())
+def test_parts_keep_what_is_learnt_of_an_image_beside_it(data):
+    kinds = data.draw(st.text("tqm", min_size=1, max_size=12))
+    tokens = data.draw(st.lists(st.integers(1, 61), min_size=len(kinds), max_size=len(kinds)))
+    parts = split(tokens, [kind == "m" for kind in kinds], [kind == "t" for kind in kinds], 64)
+    if parts is None:
+        return
+    assert [first for first, _ in parts] == [0, *(stop for _, stop in parts[:-1])]
+    assert parts[-1][1] == len(kinds)
+    for first, stop in parts:
+        assert sum(tokens[first:stop]) + 2 + (stop == len(kinds)) <= 64
+        before, begun = kinds[:first].rstrip("q"), kinds[first:].lstrip("q")
+        assert not (before.endswith("m") and kinds[first] != "m" and begun.startswith("t"))
+
+
+A4 = image_segment("0.jpg", 2480, 3508)
+"""A page at 300 dpi: 7,344 tokens in the recipe's budget."""
+
+
+def page(boxes: bool) -> Made:
+    """A page longer than 8,192 tokens with what is learnt of it."""
+    words = text_segment("tower bridge " * 450, loss=True)
+    told = [box_segment([1, 2, 3, n], loss=True) for n in range(150)] if boxes else [words]
+    return [A4, text_segment("Find: ", loss=False), *told], [("0.jpg", jpeg(0)[0])]
+
+
+@pytest.mark.parametrize("family", [f for f in FAMILIES if f != "interleaved"])
+def test_no_answer_or_box_is_learnt_without_its_picture(tmp_path, family):
+    short = [image_segment("0.jpg", 560, 560), text_segment("a tower", loss=True)]
+    samples = [page(boxes=n % 2 == 0) for n in range(6)]
+    samples += [(short, [("0.jpg", jpeg(0)[0])]) for _ in range(30)]
+    folder = write_export(tmp_path / "e", family, samples)
+    plan = planned(tmp_path / "p", [folder], vision=stage1().vision, seq_len=8192, global_batch=1)
+    (share,) = plan.shares
+    assert share.left_out == {"too_long": 6} and share.samples_usable == 30
+    assert {(row["first"], row["stop"]) for row in rows(plan)} == {(0, 2)}
+    told = "\n".join(plan.lines())
+    assert f"{family}: 6 too long" in told
+    assert f"warning: {family}: 6 of 36 samples are longer than a sequence and left out" in told
+
+
+def test_a_document_is_split_behind_what_is_learnt_of_a_page(tmp_path):
+    media = [("0.jpg", jpeg(0)[0])]
+    near, far = (text_segment("tower " * count, loss=True) for count in (200, 900))
+    samples = [([near, A4, near, far], media) for _ in range(5)]
+    samples += [([A4, far], media)]
+    folder = write_export(tmp_path / "e", "interleaved", samples)
+    plan = planned(tmp_path / "p", [folder], vision=stage1().vision, seq_len=8192, global_batch=1)
+    assert plan.shares[0].left_out == {"split": 5, "too_long": 1}
+    found = {(row["row"], row["first"], row["stop"]) for row in rows(plan)}
+    assert found == {(n, *part) for n in range(5) for part in ((0, 3), (3, 4))}
 
 
 def test_what_cannot_be_used_is_counted(tmp_path):
@@ -210,7 +354,7 @@ def test_what_cannot_be_used_is_counted(tmp_path):
     samples += [([text_segment("word " * 3000, loss=True)], []) for _ in range(2)]
     quiet = [text_segment("the " * 150, loss=False) for _ in range(3)]
     samples += [([*quiet, text], [])]
-    folder = write_export(tmp_path / "e", "ocr", samples)
+    folder = write_export(tmp_path / "e", "interleaved", samples)
     plan = planned(tmp_path / "p", [folder], seq_len=256, global_batch=1)
     assert plan.shares[0].left_out == {
         "malformed": 1, "too_long": 2, "split": 1, "parts_without_loss": 2,

@@ -1,6 +1,7 @@
 """Two processes under torchrun (gloo) train the real tiny models as one does, and fail as one."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -124,3 +125,40 @@ def test_too_many_unreadable_samples_end_all_processes_with_one_line(corpora, tm
     told = [line for line in ended.stderr.splitlines() if line.startswith("curate: ")]
     assert len(told) == 1 and "samples could not be read, more than the 1.0% allowed" in told[0]
     assert (tmp_path / "out" / "quarantine.jsonl").read_text().count("\n") >= 20
+
+
+def one_line(ended: subprocess.CompletedProcess[str]) -> str:
+    """What the leading process says; there is one line of it, and no traceback but torchrun's."""
+    assert ended.returncode != 0
+    (told,) = [line for line in ended.stderr.splitlines() if line.startswith("curate: ")]
+    assert "/curation/" not in re.sub(r"curate: .*", "", ended.stderr)  # a file of ours
+    assert "gloo" not in ended.stderr
+    return told
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_tar_that_went_after_the_plan_is_said_before_training(tmp_path, processes) -> None:
+    export = write_export(tmp_path / "gui", "gui", count=60, shard_samples=20)
+    asked = ["--config", "tiny", "--corpus", export]
+    planned = train(tmp_path / "out", *asked, "--plan-only")
+    assert planned.returncode == 0, planned.stderr[-3000:]
+    gone = sorted(export.glob("*.tar"))[1:]
+    for tar in gone:
+        tar.unlink()
+    told = one_line(train(tmp_path / "out", *asked, processes=processes))
+    assert told.startswith(f"curate: {gone[0]}: no such file (and 1 more tars of the plan)")
+    assert not (tmp_path / "out" / "checkpoints").exists()
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_tar_that_one_process_cannot_read_ends_both_with_one_line(tmp_path, workers) -> None:
+    """A file that is there and fails when it is read, as on a broken disk."""
+    export = write_export(tmp_path / "gui", "gui", count=60, shard_samples=30)
+    asked = ["--config", "tiny", "--corpus", export, "--workers", workers]
+    planned = train(tmp_path / "out", *asked, "--plan-only")
+    assert planned.returncode == 0, planned.stderr[-3000:]
+    broken = sorted(export.glob("*.tar"))[1]
+    broken.unlink()
+    broken.symlink_to("/proc/self/mem")
+    told = one_line(train(tmp_path / "out", *asked, processes=2))
+    assert told == f"curate: {broken}: the device reports an input/output error"

@@ -144,24 +144,67 @@ def test_compiled_blocks_learn_as_plain_ones(kind: str, recompute: bool) -> None
         assert_close(other.grad, one.grad, 1e-4, name)
 
 
+def learnt_in_bfloat16(
+    chosen: Tensor | None, *, compiled: bool
+) -> tuple[float, dict[str, Tensor], Tensor]:
+    """Loss, gradients and chosen experts of the tiny model with experts, sharded and recomputed.
+
+    The router takes the experts `chosen` where they are given, else its own; scores are its own.
+    """
+    torch._dynamo.reset()
+    with joined("cpu") as world:
+        asked = replace(recipe("moe"), recompute=True, compiled=compiled, loss_chunk=16)
+        model, learner = built(small("moe"), asked, world, None)
+        (router,) = model.routers()
+        route, seen = router.forward, []
+
+        def forward(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+            scores, weights, own = route(x)
+            if chosen is None:
+                seen.append(own)
+                return scores, weights, own
+            weights = scores.gather(1, chosen)
+            weights = weights / (weights.sum(dim=-1, keepdim=True) + 1e-20)
+            return scores, weights * router.config.routed_scaling_factor, chosen
+
+        router.forward = forward
+        loss = loss_of(learner.train(), batch())
+        loss.backward()
+        gradients = {name: whole(p.grad) for name, p in model.named_parameters()}
+        return loss.item(), gradients, seen[0] if chosen is None else chosen
+
+
+def gap(found: Tensor, wanted: Tensor) -> float:
+    return float((found - wanted).norm() / wanted.norm().clamp(min=1e-6))
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("compiled_here")
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")  # torch's own
 def test_compiled_recomputed_sharded_blocks_in_bfloat16_come_near_plain_ones() -> None:
-    """All that a large run puts together, with experts: their routers are sharded within blocks."""
-    torch._dynamo.reset()
-    losses, gradients = [], []
-    with joined("cpu") as world:
-        for compiled in (False, True):
-            asked = replace(recipe("moe"), recompute=True, compiled=compiled, loss_chunk=16)
-            model, learner = built(small("moe"), asked, world, None)
-            loss = loss_of(learner.train(), batch())
-            loss.backward()
-            losses.append(loss.item())
-            gradients.append({n: whole(p.grad) for n, p in model.named_parameters()})
-    assert losses[1] == pytest.approx(losses[0], rel=0.01)
-    for name, wanted in gradients[0].items():
-        gap = (gradients[1][name] - wanted).norm() / wanted.norm().clamp(min=1e-6)
-        # A choice of experts that is nearly even falls otherwise where sums are rounded otherwise.
-        routed = ".experts." in name or ".router." in name
-        assert gap < (0.5 if routed else 0.1), name
+    """All that a large run puts together, with experts: their routers are sharded within blocks.
+
+    A choice of experts that is nearly even falls otherwise where sums are rounded otherwise: as
+    measured for 2 of 48 tokens, which moves the gradients of the experts that they ask by up to
+    18%. With the plain run's choice every gradient is within 2% (experts 0.8%); without it those
+    of the experts that the same tokens ask are.
+    """
+    loss, wanted, chosen = learnt_in_bfloat16(None, compiled=False)
+    alike, found, _ = learnt_in_bfloat16(chosen, compiled=True)
+    assert alike == pytest.approx(loss, rel=0.001)
+    assert {name: off for name in wanted if (off := gap(found[name], wanted[name])) > 0.03} == {}
+
+    free, found, own = learnt_in_bfloat16(None, compiled=True)
+    assert free == pytest.approx(loss, rel=0.01)
+    experts = wanted["layers.1.mlp.experts.down"].shape[0]
+    none = torch.zeros(len(own), experts)
+    other = none.scatter(1, own, 1.0) != none.scatter(1, chosen, 1.0)
+    assert other.any(dim=1).sum() <= 4
+    same = [expert for expert in range(experts) if not other[:, expert].any()]
+    assert len(same) >= experts // 2
+    for name, gradient in wanted.items():
+        if ".experts." in name:
+            for expert in same:
+                assert gap(found[name][expert], gradient[expert]) < 0.03, (name, expert)
+        elif ".router." not in name:
+            assert gap(found[name], gradient) < 0.1, name
