@@ -118,7 +118,7 @@ def test_held_out_scenes_are_drawn_alike_each_time():
 
 
 @pytest.mark.slow
-def test_the_model_that_ships_beats_itself_without_the_original(tmp_path):
+def test_the_model_that_ships_beats_the_originals_and_itself_without_them(tmp_path):
     with LocalEngine(workers=0) as engine:
         found = score_captioner(DEMO_CAPTIONER, engine, count=80)
     facts, kept = found["facts"], found["kept"]
@@ -126,8 +126,9 @@ def test_the_model_that_ships_beats_itself_without_the_original(tmp_path):
     assert kept["both"]["false_facts_dropped"] > 0.6
     for kind in ("object", "attribute", "relation", "place"):
         assert facts["both"][kind]["precision"] > facts["picture"][kind]["precision"]
-    assert facts["both"]["place"]["precision"] > facts["original"]["place"]["precision"]
-    assert found["claims"]["auc"] > 0.55
+    for kind in ("attribute", "place", "all"):
+        assert facts["both"][kind]["precision"] > facts["original"][kind]["precision"] + 0.03
+    assert found["claims"]["auc"] > 0.7
     shutil.copy(DEMO_CAPTIONER / "metrics.json", tmp_path)
     write_score(tmp_path, found)
     assert json.loads((tmp_path / "metrics.json").read_text())["held_out"]["scenes"] == 80

@@ -105,8 +105,8 @@ def test_it_sees_and_it_reads(captioner):
     ]
     said = [answer.text for answer in captioner.answers(asked, 80)]
     right = sum(len(stated(text) & truths(scene)) for text, scene in zip(said, scenes, strict=True))
-    assert right / sum(len(stated(text)) for text in said) > 0.6
-    assert sum("Drobaik" in text and "1998" in text for text in said) > 25
+    assert right / sum(len(stated(text)) for text in said) > 0.8
+    assert sum("Drobaik" in text and "1998" in text for text in said) > 32
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
