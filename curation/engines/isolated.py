@@ -9,8 +9,10 @@ import contextlib
 import functools
 import os
 import pickle
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Generic
 
 from curation.core.engine import Item, Result
@@ -27,8 +29,10 @@ def _engine(limits: Limits) -> LocalEngine:
 def stand_in(folder: str) -> None:
     """Makes relative paths of a recipe mean what they mean where the command was given.
 
-    A machine without that folder has to be given paths from the root, or URLs.
+    A machine without that folder has to be given paths from the root, or URLs. What a cluster has
+    shipped beside its worker's own folder is still found.
     """
+    sys.path[:] = [str(Path(entry).absolute()) if entry else entry for entry in sys.path]
     with contextlib.suppress(OSError):
         os.chdir(folder)
 

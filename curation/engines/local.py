@@ -144,7 +144,11 @@ class LocalEngine:
                     item = next(todo, _END)
                     if item is _END:
                         break
-                    flying[self._workers(task).submit(task, item)] = item
+                    try:
+                        flying[self._workers(task).submit(task, item)] = item
+                    except BrokenProcessPool:  # one died since: the item is nobody's yet
+                        suspects.append(item)
+                        raise
                 if not flying:
                     if not suspects:
                         return

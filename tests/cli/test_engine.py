@@ -88,4 +88,4 @@ def test_a_cluster_or_an_amount_that_cannot_be_is_one_line(tmp_path, asked, code
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith("curate: ") and said in last
     assert "Traceback" not in done.stderr and "incubator" not in done.stderr
-    assert not (tmp_path / "out").exists()  # said before anything is done
+    assert not (tmp_path / "out" / "corpus" / "index").exists()  # said before anything is done

@@ -99,9 +99,10 @@ class RayCluster:
             *("--dashboard-agent-listen-port", agent, "--dashboard-agent-grpc-port", grpc),
             *("--metrics-export-port", metrics, "--runtime-env-agent-port", env),
         ]
-        with (place / "out.txt").open("wb") as out:
+        with (place / "out.txt").open("wb") as out:  # jobs begin in the folder of their node
             return subprocess.Popen(
-                command, env=self._environment, stdout=out, stderr=out, start_new_session=True,
+                command, cwd=place, env=self._environment,
+                stdout=out, stderr=out, start_new_session=True,
                 preexec_fn=_end_with_parent,  # noqa: PLW1509 - one call, before anything is loaded
             )  # fmt: skip
 

@@ -92,6 +92,19 @@ def test_a_milder_item_stands_in_for_one_that_kills():
     assert asked == [(13, False, True)]
 
 
+def test_an_item_is_not_lost_where_a_worker_died_before_it_was_handed_out():
+    with LocalEngine(workers=1) as engine:
+        results = engine.map(square, range(6))
+        found = [next(results)]
+        for process in list(engine._pool._processes.values()):
+            process.kill()
+            process.join()
+        while not engine._pool._broken:  # which its own thread finds out
+            time.sleep(0.01)
+        found += results
+    assert sorted(found) == [square(n) for n in range(6)]
+
+
 def test_an_exception_in_a_task_reaches_the_caller():
     with LocalEngine(workers=1) as engine, pytest.raises(ValueError, match="0"):
         list(engine.map(fails, range(3)))

@@ -120,19 +120,19 @@ assert "runtime_resources" in curation.__file__, curation.__file__
 
 @pytest.fixture
 def own(tmp_path) -> tuple[Path, Path]:
-    """A recipe of one's own, and the folder of a module with its operator."""
-    script, module = tmp_path / "own.py", tmp_path / "module"
-    module.mkdir()
+    """A recipe of one's own, and the package of its operator."""
+    script, package = tmp_path / "own.py", tmp_path / "packages" / "own_vowels"
+    package.mkdir(parents=True)
     script.write_text(RECIPE)
-    (module / "own_vowels.py").write_text(OPERATOR)
-    return script, module
+    (package / "__init__.py").write_text(OPERATOR)
+    return script, package
 
 
 @pytest.fixture
 def own_local(own, options, tmp_path) -> dict[str, str]:
-    script, module = own
+    script, package = own
     command = [sys.executable, str(script), *options, "--out", str(tmp_path / "here")]
-    environment = {**os.environ, "PYTHONPATH": f"{module}:{JOB.parents[1]}"}
+    environment = {**os.environ, "PYTHONPATH": f"{package.parent}:{JOB.parents[1]}"}
     subprocess.run(command, env=environment, check=True, capture_output=True)
     manifest = json.loads((tmp_path / "here" / "corpus" / "manifest.json").read_text())
     assert "vowels" in {layer["operator"] for layer in manifest["layers"]}
@@ -141,10 +141,10 @@ def own_local(own, options, tmp_path) -> dict[str, str]:
 
 
 def test_spark_submit_of_a_recipe_and_an_operator_of_ones_own(own, own_local, options, tmp_path):
-    """Executors have the module from `--py-files` alone."""
-    script, module = own
+    """Executors have the package from `--py-files` alone."""
+    script, package = own
     with zipfile.ZipFile(tmp_path / "mine.zip", "w") as archive:
-        archive.write(module / "own_vowels.py", "own_vowels.py")
+        archive.write(package / "__init__.py", "own_vowels/__init__.py")
     with spark_cluster() as cluster:
         cluster.start(workers=1)
         sent = ("--py-files", str(tmp_path / "mine.zip"))
@@ -153,16 +153,16 @@ def test_spark_submit_of_a_recipe_and_an_operator_of_ones_own(own, own_local, op
 
 
 def test_ray_job_submit_with_the_package_shipped(own, own_local, options, tmp_path):
-    """Nodes have the package, and a module with an operator, from `py_modules` alone."""
-    script, module = own
+    """Nodes have ours, and that of the operator, from `py_modules` alone."""
+    script, package = own
     shipped = tmp_path / "shipped"
     for name in ("curation", "jobs", "schemas", "recaption_prompts"):
         shutil.copytree(
             JOB.parents[1] / name, shipped / name, ignore=shutil.ignore_patterns("__pycache__")
         )
-    modules = [str(path) for path in (*sorted(shipped.iterdir()), module)]
+    modules = [str(path) for path in (*sorted(shipped.iterdir()), package)]
     script.write_text(f"{SHIPPED}{RECIPE}")  # the driver has the shipped package
-    where = module / "own_vowels.py"
+    where = package / "__init__.py"
     where.write_text(f"{SHIPPED}{where.read_text()}")  # and so has every worker
     sent = ("--runtime-env-json", json.dumps({"py_modules": modules}))
     with ray_cluster(package=False) as cluster:
