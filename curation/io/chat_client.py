@@ -44,8 +44,10 @@ _NO_RIVALS = (
     "a server gives no log-probabilities, which are all that is asked for; name one that does, as "
     "vLLM"
 )
-_WRONG_ADDRESS = (401, 403, 404)
-"""No row is to blame: a key, a path or the name of the model is wrong."""
+_DONE, _FORBIDDEN = 200, 403
+_WRONG_ADDRESS = (401, _FORBIDDEN, 404)
+"""No row is to blame: a key, a path or the name of the model is wrong. A gateway also forbids what
+it takes for an attack: then another request is done, and the row alone is refused."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -287,6 +289,8 @@ class ChatConnection:
                 refused = request.rivals and reply.status in (400, 422)
                 if refused and not self._client.rivals_given and b"logprobs" in (body or b""):
                     raise RunError(f"{server.url}: {_NO_RIVALS}")
+                if reply.status == _FORBIDDEN and await self._word(server) == _DONE:
+                    return _Fault("refused", f"{server.url}: status 403", "refused_by_server")
                 return _judged(server, reply, body)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             return _Fault("unreachable", f"{server.url}: {error}")
@@ -297,10 +301,12 @@ class ChatConnection:
             return _Fault("failed", said, "failed_by_server")
 
     async def _probe(self, server: Server) -> bool:
-        """Whether the server completes one word: many list their models while the engine is dead.
+        """Whether the server completes one word; any answer but a fault of its own will do."""
+        status = await self._word(server)
+        return status is not None and status < 500
 
-        Any answer but a fault of its own will do.
-        """
+    async def _word(self, server: Server) -> int | None:
+        """Status of a request for one word: many list their models while the engine is dead."""
         word = {"model": self._client.model, "messages": PROBE, "max_tokens": 1}
         try:
             async with (
@@ -309,9 +315,9 @@ class ChatConnection:
                     f"{server.url}/chat/completions", json=word, allow_redirects=False
                 ) as reply,
             ):
-                return reply.status < 500
+                return reply.status
         except (aiohttp.ClientError, OSError, TimeoutError):
-            return False
+            return None
 
 
 async def _bounded(reply: aiohttp.ClientResponse, most: int) -> bytes | None:
@@ -330,7 +336,7 @@ async def _bounded(reply: aiohttp.ClientResponse, most: int) -> bytes | None:
 def _judged(server: Server, reply: aiohttp.ClientResponse, body: bytes | None) -> Answer | _Fault:
     status = reply.status
     words = f"{server.url}: status {status}"
-    if status == 200:
+    if status == _DONE:
         if body is None:
             return _Fault("content", f"{server.url}: an answer without end", "bad_answer")
         try:

@@ -55,6 +55,11 @@ def notes(counts: Counts) -> list[str]:
         )
     if not counts.checked and counts.captioned:
         notes.append("Facts were not checked (curate measure caption_facts).")
+    if counts.captioned and not counts.asked:
+        notes.append(
+            "No model was asked whether the captions are true of the pictures (claim_check): what "
+            "they add to the originals is unproven."
+        )
     if counts.captioned and not counts.choices:
         notes.append("Nothing was chosen yet: no caption has fallen back to its original.")
     return notes

@@ -35,7 +35,7 @@ REASONS: Final[dict[str, tuple[str, str]]] = {
     "precision": ("states too much that the original does not", "precision {value} < {limit}"),
     "retention": ("loses too many of the original's facts", "retention {value} < {limit}"),
     "talk": ("talk, no caption", ""),
-    "task": ("tells of the task", ""),
+    "task": ("tells of the task, or holds markup", ""),
     "repeats": ("says again what was said", ""),
     "truncated": ("ends within the sentence", ""),
     "unsupported": ("claims what the original does not state", ""),
@@ -49,7 +49,7 @@ REASONS: Final[dict[str, tuple[str, str]]] = {
 FLAGS: Final[dict[str, str]] = {
     "refusal": "refusal",
     "talk": "talk, not caption",
-    "task": "tells of the task",
+    "task": "tells of the task, or holds markup",
 }
 """What a sentence that is no caption is called."""
 

@@ -25,7 +25,7 @@ from curation.io.chat_client import ChatClient, ChatRequest, Outcome, _retry_aft
 from curation.io.chat_models import served_model
 from curation.io.chat_servers import Server, Servers
 from curation.io.chat_settings import ChatSettings, checked_url
-from tests.io.chat_server import ChatServer, caption_of, completion
+from tests.io.chat_server import ChatServer, caption_of, completion, well, words_of
 
 
 @pytest.fixture(autouse=True)
@@ -271,7 +271,18 @@ def test_a_wrong_key_or_model_ends_the_run(status):
         ChatServer(lambda given, seen: status) as server,
         pytest.raises(RunError, match=f"status {status}.*as planned.*model's name"),
     ):
+        server.canary = status
         ask(client_of(server.url), range(3))
+
+
+def test_what_a_gateway_forbids_of_one_row_costs_that_row():
+    def forbids(given, seen):
+        return "403" if "request 0" in words_of(given) else well(given, seen)
+
+    with ChatServer(forbids) as server:
+        found = ask(client_of(server.url, concurrency=1), range(4))
+    assert [outcome.error for outcome in found] == ["refused_by_server", None, None, None]
+    assert texts(found)[1:] == expected(4)[1:]
 
 
 def test_the_key_travels_as_a_header():

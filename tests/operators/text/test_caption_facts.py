@@ -204,8 +204,22 @@ def test_a_copied_prompt_is_measured_but_not_what_the_original_says_too(run, tmp
 
 def test_another_language_is_told(run):
     german = "Ein großer Hund sitzt neben einer Katze auf der alten Straße im Dorf."
-    rows = pairs(("A big dog sits beside a cat on the street", german))
+    rows = pairs(("A big dog sits beside a cat on the old street of the village", german))
     assert run(CaptionFacts(), rows)["recaption_language_differs"].to_pylist() == [True]
+
+
+@pytest.mark.parametrize(
+    ("original", "differs"),
+    [
+        ("Renault Megane Coupe", None),
+        ("TomTom Via 120+ GPS Device", None),
+        ("Большая собака", True),
+        ("一只大狗坐在街上", True),
+    ],
+)
+def test_a_name_tells_no_language_but_another_script_does(run, original, differs):
+    rows = pairs((original, "A big dog sits beside a small cat on the old street of a village."))
+    assert run(CaptionFacts(), rows)["recaption_language_differs"].to_pylist() == [differs]
 
 
 @pytest.mark.parametrize(
@@ -220,7 +234,21 @@ def test_another_language_is_told(run):
         ("The dog is described in Sentence 2.", "task"),
         ("The original caption says it is a dog.", "task"),
         ("<|image|> a dog.", "task"),
+        ("I apologize, but this is a person.", "refusal"),
+        ("I must decline.", "refusal"),
+        ("My apologies, I am not comfortable with that.", "refusal"),
+        ("I won't describe people.", "refusal"),
+        ("As requested, a dog.", "talk"),
+        ("Based on the image and the data provided, a dog.", "talk"),
+        ("Here is a rewritten text.", "talk"),
+        ("A dog <script>x()</script>.", "task"),
+        ("A dog <sop></s>.", "task"),
         ("Here are ten cupcake ideas.", None),
+        ("Here's Maria Lopez at the lake.", None),
+        ("I won't give up, a T-shirt says.", None),
+        ("A film based on the picture book.", None),
+        ("Temperatures 5 < 7 and x > 3.", None),
+        ("I <3 dogs.", None),
         ("A sorry dog cannot see the ball.", None),
         ("Surely a dog.", None),
     ],
