@@ -129,6 +129,11 @@ def engine_of(
                 limits=limits,
                 memory=working.memory,
             )
+            try:
+                made.check_placed()
+            except UsageError:
+                made.close()
+                raise
         return cast(Closable, made)
 
     engine = MixedEngine(working.engine, stages, start)

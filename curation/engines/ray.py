@@ -67,13 +67,12 @@ class RayEngine:
     def __post_init__(self) -> None:
         self._views[self._here] = self
         self._mine = connect(self.address, self.cores)
-        try:
-            for name, placed in self.placement.items():  # before hours of other stages
-                if placed.engine in ("", "ray"):
-                    check_gpus(name, placed.gpus)
-        except UsageError:
-            self.close()
-            raise
+
+    def check_placed(self) -> None:
+        """Raises UsageError for GPUs that are not there, before hours of other stages."""
+        for name, placed in self.placement.items():
+            if placed.engine in ("", "ray"):
+                check_gpus(name, placed.gpus)
 
     def __enter__(self) -> "RayEngine":
         return self

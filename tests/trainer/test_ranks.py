@@ -55,6 +55,8 @@ def train(
     small += ["--set", "warmup=0", "--set", "vision.image_max_pixels=31360"]
     command = [*start, *small, "--out", str(out), *map(str, asked)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    if ray:
+        environment["RAY_ADDRESS"] = "local"  # not that of another test, which ends before this one
     return subprocess.run(
         command, env=environment, capture_output=True, text=True, timeout=400, check=False
     )
