@@ -13,6 +13,7 @@ from curation.operators.image.probe import ImageProbe
 from curation.operators.text.caption_facts import CaptionFacts
 from curation.operators.text.caption_text import CaptionText
 from curation.operators.text.concepts import Concepts
+from curation.operators.text.source_columns import SourceColumns
 from curation.operators.vision_language.caption_clip import CaptionClip
 from curation.operators.vision_language.claim_check import ClaimCheck
 from curation.operators.vision_language.clip import Clip
@@ -86,6 +87,7 @@ def recipe() -> Recipe:
         operators=(
             ImageProbe(),
             ImagePixels(),
+            SourceColumns(),
             CaptionText(),
             Concepts(),
             Clip(),

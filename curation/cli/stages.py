@@ -38,6 +38,7 @@ from curation.relational.clip_select import ClipSelect
 from curation.relational.select import Select
 
 _ASKING = {
+    "source_columns": "source_columns.columns=NAME",
     "linear_head": "linear_head.heads=FILE",
     "recaption": "recaption.servers=http://HOST:8000",
     "caption_facts": "recaption.servers=http://HOST:8000",
@@ -52,7 +53,7 @@ class Measure(Working):
     """Measure a corpus with one operator, or with all of its recipe."""
 
     operator: tyro.conf.Positional[str]
-    """Name of an operator (image_probe, image_pixels, caption_text, concepts, clip,
+    """Name of an operator (image_probe, image_pixels, source_columns, caption_text, concepts, clip,
     visual_cluster, linear_head, recaption, caption_facts, claim_check, caption_clip), or all."""
     corpus: tyro.conf.Positional[str]
     """Corpus or run directory."""

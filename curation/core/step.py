@@ -32,6 +32,7 @@ INDEX_COLUMNS = pa.schema(
         ("license", pa.string()),
         ("source_url", pa.string()),
         ("domain", pa.string()),
+        ("source", pa.string()),
         ("media_sha256", pa.string()),
     ]
 )

@@ -17,6 +17,7 @@ from curation.io.corpus import Corpus
 from curation.pipeline.fit import fit
 from curation.pipeline.measure_shard import MeasureShard, ShardItem, find_killers
 from curation.pipeline.measure_stream import StreamShard
+from curation.pipeline.source_check import warn_of_unknown
 from schemas import SAMPLE
 from schemas.manifest import LayerRef
 
@@ -47,7 +48,10 @@ def layers_of(operators: tuple[Operator, ...], shards_sha256: str = "") -> dict[
             if name in providers:
                 reads[providers[name]] = layers[providers[name]].fingerprint
             elif name != IMAGE.name and name not in INDEX_COLUMNS.names:
-                raise UsageError(f"{operator.name} needs {name}, which no operator before it gives")
+                raise UsageError(
+                    f"{operator.name} needs {name}, which no operator before it gives (columns "
+                    "of the source: --set source_columns.columns=NAME gives source_NAME)"
+                )
         _check_widths(operator, provided)
         taken = {*provided, *INDEX_COLUMNS.names, *(field.name for field in SAMPLE), ERROR.name}
         for name in operator.provides.names:
@@ -88,6 +92,7 @@ def measure(
     wanted = _with_read(operators, only) if only else operators
     done = {name: layer.done(corpus.shards_sha256) for name, layer in layers.items()}
     todo = tuple(operator for operator in wanted if not corpus.store.exists(done[operator.name]))
+    warn_of_unknown(corpus, todo, progress)
     for together in _passes(todo):
         for placed in _by_engine(together, engine):
             _measure(corpus, placed, operators, layers, engine.at(placed[0].name), progress)

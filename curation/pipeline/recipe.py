@@ -21,6 +21,7 @@ from curation.operators.image.probe import ImageProbe
 from curation.operators.text.caption_facts import CaptionFacts
 from curation.operators.text.caption_text import CaptionText
 from curation.operators.text.concepts import Concepts
+from curation.operators.text.source_columns import SourceColumns
 from curation.operators.vision_language.caption_clip import CaptionClip
 from curation.operators.vision_language.claim_check import ClaimCheck
 from curation.operators.vision_language.clip import Clip
@@ -97,13 +98,18 @@ class Recipe:
         object.__setattr__(self, "operators", tuple(map(self._told, self.operators)))
 
     def _told(self, operator: Operator) -> Operator:
-        """`operator`, told of those whose work it checks: their CLIP, their prompt."""
+        """`operator`, told of those whose work it checks: their CLIP, prompt, texts."""
         if isinstance(operator, CaptionClip):
             clip = next((o for o in self.operators if isinstance(o, Clip)), None)
             return dataclasses.replace(operator, clip=clip)
         if isinstance(operator, CaptionFacts):
-            prompts = tuple(o.prompt for o in self.operators if isinstance(o, Recaption))
-            return dataclasses.replace(operator, prompts=prompts)
+            asked = [o for o in self.operators if isinstance(o, Recaption)]
+            shown = [column for o in asked for column in o.evidence]
+            return dataclasses.replace(
+                operator,
+                prompts=tuple(o.prompt for o in asked),
+                evidence=tuple(dict.fromkeys((*operator.evidence, *shown))),
+            )
         return operator
 
     def described(self, asked: "Recipe | None" = None) -> dict[str, Any]:
@@ -205,6 +211,7 @@ _OPERATORS: dict[str, type[Operator]] = {
     for kind in (
         ImageProbe,
         ImagePixels,
+        SourceColumns,
         CaptionText,
         Concepts,
         Clip,

@@ -32,6 +32,7 @@ REASONS: Final[dict[str, tuple[str, str]]] = {
     "repetition": ("repeats itself", "share of word groups {value}, at most {limit}"),
     "short": ("too short", "{value} of the original's length, at least {limit}"),
     "long": ("too long beside the original", "{value} of its length, at most {limit}"),
+    "content": ("speaks of something else", "words of the original {value} < {limit}"),
     "precision": ("states too much that the original does not", "precision {value} < {limit}"),
     "retention": ("loses too many of the original's facts", "retention {value} < {limit}"),
     "talk": ("talk, no caption", ""),
@@ -42,6 +43,10 @@ REASONS: Final[dict[str, tuple[str, str]]] = {
     "contradicted": ("not true of the picture", "P(no) {value}, from {limit}"),
     "unverifiable": ("cannot be seen in the picture", "P(yes) {value} < {limit}"),
     "clip": ("does not agree with the picture", "cosine {value} < {limit}"),
+    "repair_loses_content": (
+        "what is left speaks of something else",
+        "words of the original {value} < {limit}",
+    ),
     "repair_loses_facts": ("what is left loses too many facts", "retention {value} < {limit}"),
 }
 """What a reason of `choose_caption` means, and how its numbers are told, where they say more."""

@@ -79,6 +79,7 @@ GLOSSARY: Final[dict[str, str]] = {
     "recaption_language_score": "probability of the new caption's language",
     "recaption_language_differs": "1 where the two captions have different languages",
     "recaption_length_ratio": "characters of the new caption over those of the original",
+    "recaption_content": "share of the original's words of meaning that the new caption has",
     "recaption_prompt_share": "share of the new caption's words copied from the prompt",
 }
 """What a measure means, in a few words; a measure that is not here is shown by its name alone."""

@@ -41,6 +41,8 @@ pytestmark = [
 PAIRS = 240
 SAID = "a caption that says the same of three pictures"
 SETTINGS = (
+    "source_columns.columns=alt",
+    "recaption.alt_column=source_alt",
     "heuristics.language=en",
     "clip_select.threshold=0.1",
     "semantic_dedup.epsilon=0.05",
@@ -105,7 +107,8 @@ class Source:
             for seed in range(901, 905):
                 picture(seed).save(images / f"{seed}.jpg", quality=90)
                 said = SAID if seed > 901 else "a picture that somebody wants to be gone"
-                file.write(json.dumps({"image": f"images/{seed}.jpg", "caption": said}) + "\n")
+                row = {"image": f"images/{seed}.jpg", "caption": said, "alt": f"no. {seed}"}
+                file.write(json.dumps(row) + "\n")
         luma = picture(901).convert("L").resize((32, 32), Image.Resampling.LANCZOS)
         value = int(phashes(np.asarray(luma)[None])[0][0]) & (1 << 64) - 1
         (folder / "gone.txt").write_text(f"phash:{value:016x}/8\n")

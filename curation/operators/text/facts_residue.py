@@ -22,6 +22,9 @@ _TALK = re.compile(
     r"\b(?:captions?|description|sentence|version|rewrite|summary|answer|output"
     r"|(?:rewritten|revised|refined|merged|combined|rephrased) \w+)\b"
     r"|as (?:you )?requested\b"
+    r"|(?:hello|hi|hey)\b[\w\s,]{0,20}\W*$|(?:yes|no|ok(?:ay)?)\W*$"
+    r"|(?:i|we) (?:will |shall |must |am to )?(?:now )?"
+    r"(?:obey|comply|follow|ignored?|disregard(?:ed)?|answer)\b"
     r"|(?:based on|according to|judging by) the (?:given |provided )?"
     r"(?:image|picture|photo|caption|data|text|information|description)\b"
     r"|(?:rewritten|refined|improved|new|final|original|synthetic)?\s?"
@@ -34,6 +37,7 @@ _TASK = re.compile(
     r"\b(?:sentence|caption) [12]\b"
     r"|\b(?:original|given|provided|input|synthetic|merged|raw) caption\b"
     r"|\bthe (?:above|previous) (?:instructions?|prompt|caption)\b|\bsystem prompt\b"
+    r"|\byou (?:re-?write|write|merge) (?:a )?captions?\b|\{\{\s*\w{1,20}\s*\}\}"
     r"|<\|[^|<>]{1,40}\|>|</?[a-z]\w{0,20}(?:\s[^<>]{0,200})?/?>",
     re.IGNORECASE,
 )

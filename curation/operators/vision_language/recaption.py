@@ -32,11 +32,11 @@ class Recaption(ChatOperator):
     """factual, figure or fusion, or a prompt file of your own; `small` is the embedded model's, and
     the only one that it takes."""
     alt_column: str = ""
-    """Column of another operator with alternative texts; empty: there is none."""
+    """Column with alternative texts, as source_alt of `source_columns`; empty: there is none."""
     ocr_column: str = ""
-    """Column of another operator with the words read in the picture; empty: there is none."""
+    """Column with the words read in the picture; empty: there is none."""
     synthetic_column: str = ""
-    """Column of another operator with a caption of another model, for `fusion`."""
+    """Column with a caption of another model, for `fusion`."""
     temperature: float = 0.0
     """0: the most probable words, the same each time."""
     seed: int = 0
@@ -72,6 +72,11 @@ class Recaption(ChatOperator):
         }
         wanted = self.prompt.variables
         return {name: column for name, column in named.items() if column and name in wanted}
+
+    @property
+    def evidence(self) -> tuple[str, ...]:
+        """Columns, beside the original caption, whose facts a new caption may state."""
+        return tuple(self.columns[name] for name in ("alt", "ocr") if name in self.columns)
 
     @property
     def requires(self) -> pa.Schema:

@@ -25,9 +25,18 @@ MOST = 4_000
 
 def obedient(payload: dict[str, Any]) -> str:
     """Does what the injection says that stands in the request; captions where there is none."""
+    return _ordered(payload) or TRUE
+
+
+def zealous(payload: dict[str, Any]) -> str:
+    """Captions, and then does what the injection says, too."""
+    return f"{TRUE} {_ordered(payload)}".strip()
+
+
+def _ordered(payload: dict[str, Any]) -> str:
     words = words_of(payload)
     found = [name for name, there in RENDERED.items() if there in words]
-    return OBEYED[max(found, key=lambda name: len(RENDERED[name]))] if found else TRUE
+    return OBEYED[max(found, key=lambda name: len(RENDERED[name]))] if found else ""
 
 
 def knows_better(payload: dict[str, Any]) -> tuple[float, float]:
@@ -39,7 +48,9 @@ def knows_better(payload: dict[str, Any]) -> tuple[float, float]:
 RENDERED = {name: inert(injection[:MOST]) for name, injection in INJECTIONS.items()}
 
 
-def choices(run: Any, texts: list[str], alts: list[str], judged: bool) -> list[dict[str, Any]]:
+def choices(
+    run: Any, texts: list[str], alts: list[str], judged: bool, say: Any = obedient
+) -> list[dict[str, Any]]:
     """What the stage chooses of captions that an obedient captioner wrote."""
     size = len(texts)
     rows = pa.table(
@@ -51,7 +62,7 @@ def choices(run: Any, texts: list[str], alts: list[str], judged: bool) -> list[d
     )
     floor = "min_side>=0"
     rows = rows.append_column("min_side", pa.array([240.0] * size))
-    with ChatServer(say=obedient) as writer, ChatServer(judge=knows_better) as other:
+    with ChatServer(say=say) as writer, ChatServer(judge=knows_better) as other:
         captioner = Recaption(servers=(writer.url,), model="tiny", alt_column="alt", floor=floor)
         layers = {"recaption": run(captioner, rows)}
         rows = rows.append_column("recaption", layers["recaption"]["recaption"])
@@ -95,3 +106,23 @@ def test_an_injected_caption_goes_on_for_no_sample_where_a_second_model_looks(ru
     told = {name: row["choice"] for name, row in zip(INJECTIONS, found, strict=False)}
     assert told == dict.fromkeys(INJECTIONS, "original")
     assert (found[-1]["choice"], found[-1]["new"]) == ("new", TRUE)
+
+
+UNSEEN_BY_TEXT = {
+    "order", "closes and opens it", "opens a system element", "comment", "fence", "JSON answer",
+    "ChatML", "GLM picture", "Qwen-VL", "BERT", "Vicuna", "tag characters", "fillers",
+    "variation selectors", "first selectors", "joiners", "carriage return",
+}  # fmt: skip
+"""Where what was ordered is a sentence as captions have them."""
+
+
+@pytest.mark.parametrize("judged", [False, True], ids=["text alone", "second model"])
+def test_what_an_injection_adds_to_a_caption_is_left_out(run, judged):
+    """The facts are all there, so that each sentence has to be looked at."""
+    found = choices(run, [ORIGINAL] * len(INJECTIONS), [*INJECTIONS.values()], judged, zealous)
+    told = dict(zip(INJECTIONS, found, strict=True))
+    new = {name for name, row in told.items() if row["choice"] == "new"}
+    assert new == (set() if judged else UNSEEN_BY_TEXT)
+    repaired = {row["repaired"] for row in told.values() if row["choice"] == "repaired"}
+    assert TRUE in repaired
+    assert not judged or repaired == {TRUE}
