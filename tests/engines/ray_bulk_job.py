@@ -3,11 +3,11 @@
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import pyarrow as pa
 
 from curation.engines.ray import RayEngine
+from tests.memory import peak
 
 ITEMS, PIECES, PIECE = 20, 10, 2 << 20
 """Items, pieces of each, and bytes of a piece: 400 MB."""
@@ -33,12 +33,6 @@ class Bulk:
 
     def commit(self, item: int, rows: pa.Table) -> int:
         return sum(rows["size"].to_pylist())
-
-
-def peak() -> int:
-    """Bytes that this process has held at one time."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) << 10 for line in lines if line.startswith("VmHWM"))
 
 
 def main(scratch: str) -> None:

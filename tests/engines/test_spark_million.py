@@ -25,6 +25,7 @@ from curation.relational.exact_dedup import ExactDedup
 from curation.relational.near_dedup import NearDedup
 from curation.relational.semantic_dedup import SemanticDedup
 from curation.relational.water_fill import WaterFill
+from tests.memory import forget_peak, peak
 from tests.relational.sessions import spark_here
 from tests.relational.test_decontaminate import QUESTION, benchmark, image
 
@@ -32,9 +33,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.spark]
 
 MILLION = 1_000_000
 SHARDS = 20
-STATUS = Path("/proc/self/status")
-MOST = 50 << 10
-"""Kilobytes that the driver may collect or grow by."""
+MOST = 50 << 20
+"""Bytes that the driver may collect or grow by."""
 
 VERDICTS = pa.schema([("shard", pa.int32()), ("row", pa.int32()), *VERDICT_COLUMNS])
 
@@ -105,22 +105,16 @@ def little_grown() -> Iterator[None]:
 
     Its peak is set back to what it holds now: an earlier, higher one would hide everything.
     """
-    Path("/proc/self/clear_refs").write_text("5")
+    forget_peak()
     before = peak()
     yield
     assert peak() - before < MOST
 
 
-def peak() -> int:
-    """Kilobytes that this process has held at one time."""
-    line = next(line for line in STATUS.read_text().splitlines() if line.startswith("VmHWM"))
-    return int(line.split()[1])
-
-
 def test_a_driver_that_collects_is_noticed():
     for _ in range(2):  # the second time the first peak is no excuse
         with pytest.raises(AssertionError), little_grown():
-            bytearray(MOST << 11)[::4096] = b"x" * ((MOST << 11) // 4096)
+            bytearray(2 * MOST)[::4096] = b"x" * (2 * MOST // 4096)
     with little_grown():
         pass
 

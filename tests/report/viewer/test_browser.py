@@ -9,7 +9,7 @@ import duckdb
 import pytest
 
 from tests.report.viewer.browsing import (
-    CHROMIUM,
+    IN_CHROMIUM,
     chromium,
     grave_faults,
     open_page,
@@ -24,10 +24,7 @@ from tests.report.viewer.families import family_run
 PAGES = ("funnel", "gallery", "whatif", "whatif?set=heuristics.min_side:1e99", "concepts",
          "duplicates", "compare", "sample?at=4", "sample?at=2")  # fmt: skip
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="no chromium is installed"),
-]
+pytestmark = IN_CHROMIUM
 
 
 @pytest.fixture(scope="module")
@@ -59,12 +56,6 @@ def filmed(tmp_path_factory) -> Iterator[str]:
 def browser(out) -> Iterator[Any]:
     """Started after `out` is made: recaptioning wants an event loop of its own."""
     with chromium() as made:
-        yield made
-
-
-@pytest.fixture
-def page(browser, address) -> Iterator[Any]:
-    with opened(browser, address) as made:
         yield made
 
 

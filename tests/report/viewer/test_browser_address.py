@@ -9,7 +9,7 @@ import pytest
 
 from tests.pipeline.corpora import curate, write_pairs
 from tests.report.viewer.browsing import (
-    CHROMIUM,
+    IN_CHROMIUM,
     chromium,
     grave_faults,
     open_page,
@@ -20,10 +20,7 @@ from tests.report.viewer.browsing import (
 )
 from tests.report.viewer.large import PER_SHARD, enlarge
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="no chromium is installed"),
-]
+pytestmark = IN_CHROMIUM
 
 
 @pytest.fixture(scope="module")
@@ -53,12 +50,6 @@ def long(decided, tmp_path_factory) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def browser(decided) -> Iterator[Any]:
     with chromium() as made:
-        yield made
-
-
-@pytest.fixture
-def page(browser, address) -> Iterator[Any]:
-    with opened(browser, address) as made:
         yield made
 
 

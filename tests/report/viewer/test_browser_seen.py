@@ -17,7 +17,7 @@ from curation.cli.main import main
 from curation.demo.generate import Plan, generate
 from curation.engines.local import LocalEngine
 from tests.report.viewer.browsing import (
-    CHROMIUM,
+    IN_CHROMIUM,
     chromium,
     grave_faults,
     open_page,
@@ -33,10 +33,7 @@ PLACED = "document.querySelector('.mapcard img')?.src.match(/at=(\\d+)/)?.[1] ??
 """The position of the sample that the card beside the map shows."""
 MEANS_LITTLE = "This CLIP cannot judge this corpus: what it finds near means little."
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="no chromium is installed"),
-]
+pytestmark = IN_CHROMIUM
 
 
 @pytest.fixture(scope="module")
@@ -59,12 +56,6 @@ def address(drawn, clip_run) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def browser(drawn, clip_run) -> Iterator[Any]:
     with chromium() as made:
-        yield made
-
-
-@pytest.fixture
-def page(browser, address) -> Iterator[Any]:
-    with opened(browser, address) as made:
         yield made
 
 
