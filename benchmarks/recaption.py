@@ -30,7 +30,7 @@ ROWS = 512
 ROUNDS = 3
 
 
-def _serve(said: Connection) -> None:
+def _serve(said: Connection, takes: float) -> None:
     answer = json.dumps(
         {
             "choices": [
@@ -42,7 +42,7 @@ def _serve(said: Connection) -> None:
 
     async def complete(request: web.Request) -> web.Response:
         await request.read()
-        await asyncio.sleep(SECONDS)
+        await asyncio.sleep(takes)
         return web.Response(text=answer, content_type="application/json")
 
     async def run() -> None:
@@ -58,9 +58,9 @@ def _serve(said: Connection) -> None:
 
 
 @contextmanager
-def _server() -> Iterator[str]:
+def _server(takes: float = SECONDS) -> Iterator[str]:
     here, there = multiprocessing.Pipe()
-    process = multiprocessing.get_context("spawn").Process(target=_serve, args=(there,))
+    process = multiprocessing.get_context("spawn").Process(target=_serve, args=(there, takes))
     process.start()
     try:
         yield f"http://127.0.0.1:{here.recv()}"
@@ -83,11 +83,9 @@ def _bare(url: str, bodies: list[bytes]) -> None:
     asyncio.run(run())
 
 
-def figures() -> list[Figure]:
-    """Captions a second of real pictures, decoded and encoded within the operator's time."""
-    files = sorted((REALDATA / "pairs" / "images").glob("*.jpg"))
-    images = [file.read_bytes() for file in itertools.islice(itertools.cycle(files), ROWS)]
-    with _server() as url:
+def _measured(images: list[bytes], takes: float) -> dict[str, float]:
+    """Seconds of the operator and of a bare loop, beside a server that takes so long an answer."""
+    with _server(takes) as url:
         operator = Recaption(model="none", servers=(url,), floor="", concurrency=CONCURRENCY)
         opened = operator.open()
         template = operator.prompt.load()
@@ -111,13 +109,28 @@ def figures() -> list[Figure]:
             if turn:  # the first one finds out how much the server takes
                 seconds["operator"] = min(seconds["operator"], middle - start)
                 seconds["bare"] = min(seconds["bare"], end - middle)
+    return seconds
+
+
+def figures() -> list[Figure]:
+    """Captions a second of real pictures, decoded and encoded within the operator's time."""
+    files = sorted((REALDATA / "pairs" / "images").glob("*.jpg"))
+    images = [file.read_bytes() for file in itertools.islice(itertools.cycle(files), ROWS)]
+    seconds = _measured(images, SECONDS)
     ratio = seconds["bare"] / seconds["operator"]
     rates = ", ".join(f"{name} {ROWS / spent:.1f}" for name, spent in seconds.items())
+    at_once = _measured(images, 0.0)
     return [
         Figure(
             f"recaption, {CONCURRENCY} in flight, {SECONDS} s an answer, against a bare loop",
             f"{ratio:.2f}x ({rates} captions/s)",
             "at least 0.9x",
             ratio >= 0.9,
-        )
+        ),
+        Figure(
+            "recaption, a server that answers at once: what one worker can keep busy",
+            f"{ROWS / at_once['operator']:.1f} captions/s",
+            "stated",
+            True,
+        ),
     ]

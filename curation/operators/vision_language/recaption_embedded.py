@@ -52,7 +52,7 @@ class EmbeddedRecaptioner:
         requests: dict[int, Request] = {}
         for row in rows:
             try:
-                requests[row] = self._request(batch, row)
+                requests[row] = self.request(batch, row)
             except ImageError as fault:
                 outcomes[row] = fault.code
         answers = self._captioner.answers(list(requests.values()), self._operator.max_tokens)
@@ -63,7 +63,7 @@ class EmbeddedRecaptioner:
             elif not tidy(answer.text):
                 outcomes[row] = "bad_answer"
 
-    def _request(self, batch: pa.RecordBatch, row: int) -> Request:
+    def request(self, batch: pa.RecordBatch, row: int) -> Request:
         """Of the very picture that a server would be sent. Raises ImageError."""
         operator = self._operator
         data = batch["image"][row].as_buffer().to_pybytes()
