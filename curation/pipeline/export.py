@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -150,7 +151,29 @@ def _export(
     )
     path = f"tables/shards-{fingerprint}.parquet"
     sha256 = write_table(store, path, table, EXPORT_SHARDS, {})
-    made = ExportManifest(
+    made = _described(manifest, options, fingerprint, rows, totals, blocked, (path, sha256))
+    write_energon(store, made, rows)
+    write_card(store, made, manifest)
+    _sweep(store, stem, len(rows))
+    for folder in ("", "index", "tables"):
+        store.settle(folder)
+    store.write(MANIFEST, encode_manifest(made))
+    store.remove(TEMPORARY)
+    return made
+
+
+def _described(
+    manifest: CorpusManifest,
+    options: ExportOptions,
+    fingerprint: str,
+    rows: list[dict[str, Any]],
+    totals: Totals,
+    blocked: Mapping[str, int],
+    table: tuple[str, str],
+) -> ExportManifest:
+    """The manifest of an export; `table` is path and hash of the table of its shards."""
+    path, sha256 = table
+    return ExportManifest(
         format_version=FORMAT_VERSION,
         code_version=__version__,
         family=manifest.family,
@@ -165,7 +188,7 @@ def _export(
             "export_index": schema_hash(EXPORT_INDEX),
             "export_shards": schema_hash(EXPORT_SHARDS),
         },
-        tables={"shards": TableRef(path=path, sha256=sha256, rows=table.num_rows)},
+        tables={"shards": TableRef(path=path, sha256=sha256, rows=len(rows))},
         totals=totals,
         blocked=dict(sorted(blocked.items())),
         members=sorted({member for row in rows for member in row["members"]}),
@@ -173,14 +196,6 @@ def _export(
         languages=_total(rows, "languages"),
         warnings=manifest.warnings,
     )
-    write_energon(store, made, rows)
-    write_card(store, made, manifest)
-    _sweep(store, stem, len(rows))
-    for folder in ("", "index", "tables"):
-        store.settle(folder)
-    store.write(MANIFEST, encode_manifest(made))
-    store.remove(TEMPORARY)
-    return made
 
 
 def _total(rows: list[dict[str, Any]], name: str) -> dict[str, int]:
