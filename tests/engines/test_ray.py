@@ -145,8 +145,10 @@ def test_a_run_has_the_bytes_of_the_embedded_engine(ray, source, tmp_path, only_
 @pytest.mark.slow
 def test_a_row_that_breaks_a_half_costs_only_itself(ray, source, tmp_path, half, how):
     operators = (Halved(how=how, half=half),)
+    limits = LIMITS if "hang" in how else replace(LIMITS, deadline=20.0)  # a machine may be busy
+    local, ray = LocalEngine(workers=1, limits=limits), replace(ray, limits=limits, _views={})
     trees = []
-    for name, engine in (("local", LocalEngine(workers=1, limits=LIMITS)), ("ray", ray)):
+    for name, engine in (("local", local), ("ray", ray)):
         corpus = ingest(request_of(source), str(tmp_path / name), LocalEngine(workers=0), SILENT)
         (layer,) = measure(corpus, operators, engine, SILENT)
         assert sum(layer.errors.values()) == 1

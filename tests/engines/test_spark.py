@@ -239,6 +239,17 @@ def test_a_division_by_nought_is_a_fault_on_both(session, tmp_path):
     duck.close()
 
 
+def test_a_column_of_many_values_can_be_filtered_by(session):
+    """Spark asks the dictionary of the file, here of 40 KB, before it reads the rows."""
+    values = np.random.default_rng(0).random(5_000)
+    drawn = np.random.default_rng(1).choice(values, 20_000)
+    session.load("given", pa.table({"score": drawn}))
+    session.create("scored", "SELECT score FROM given")
+    for threshold in (0.3, 0.7, -1.0):
+        query = f"SELECT count(*) FROM scored WHERE score < {threshold}"
+        assert session.scalar(query) == int((drawn < threshold).sum())
+
+
 def test_a_stream_keeps_the_order_of_its_query(session):
     session.load("t", numbers(200_000))
     batches = list(session.stream("SELECT n FROM t ORDER BY n % 1000 DESC NULLS LAST, n", 10_000))
