@@ -41,6 +41,11 @@ def free_ports(count: int) -> list[int]:
         return [each.getsockname()[1] for each in sockets]
 
 
+def _listens(port: int) -> bool:
+    with socket.socket() as asked:
+        return asked.connect_ex((HOST, port)) == 0
+
+
 def wait_for(what: str, there: Callable[[], object], seconds: float = 120.0) -> None:
     """Raises TimeoutError if `there` does not come true."""
     end = time.monotonic() + seconds
@@ -68,6 +73,7 @@ class RayCluster:
             "PYTHONPATH": str(REPO) if package else "",
         }
         self._port, self._dashboard = free_ports(2)
+        self._agent = 0
         self.head: subprocess.Popen[bytes] | None = None
         self.workers: list[subprocess.Popen[bytes]] = []
 
@@ -85,12 +91,15 @@ class RayCluster:
         while len(self.workers) < workers:
             self.workers.append(self._node("--address", f"{HOST}:{self._port}"))
         wait_for(f"{workers} workers", lambda: self.living() == workers + 1)
+        wait_for("what takes jobs on the head", lambda: _listens(self._agent))
 
     def _node(self, *options: str) -> subprocess.Popen[bytes]:
         number = len(list(self.folder.iterdir()))
         place = self.folder / str(number)
         place.mkdir()
         agent, grpc, metrics, env = (str(port) for port in free_ports(4))
+        if number == 0:
+            self._agent = int(agent)
         command = [
             *(RAY, "start", "--block", "--disable-usage-stats", *options),
             *("--node-ip-address", HOST, "--num-cpus", "1", "--num-gpus", "0"),
@@ -109,8 +118,7 @@ class RayCluster:
     def _answers(self) -> bool:
         assert self.head is not None
         assert self.head.poll() is None, (self.folder / "0" / "out.txt").read_text()
-        with socket.socket() as port:
-            return port.connect_ex((HOST, self._dashboard)) == 0
+        return _listens(self._dashboard)
 
     def living(self) -> int:
         """Nodes that the head knows to be alive."""

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -74,9 +75,12 @@ def test_a_hand_started_ray_cluster(source, local, tmp_path):
     """The token is made by the commands: nobody has one before."""
     commands = block("A standalone cluster:")
     with ended_with(tmp_path):
-        done = followed(
-            commands, tmp_path, HEAD="127.0.0.1", SRC=str(source), DIR=str(tmp_path / "run")
-        )
+        names = {"HEAD": "127.0.0.1", "SRC": str(source), "DIR": str(tmp_path / "run")}
+        done = followed(commands, tmp_path, **names)
+        if "No available agent" in done.stdout:  # on a busy machine; as the README says then
+            time.sleep(60)
+            mode, submit = commands.splitlines()[0], commands.partition("ray job submit")
+            done = followed(f"{mode}\n{submit[1]}{submit[2]}", tmp_path, **names)
         assert done.returncode == 0, done.stdout
     assert "Warning" not in done.stdout.partition("succeeded")[0].rpartition("Tailing logs")[2]
     assert tree(tmp_path / "run") == local
