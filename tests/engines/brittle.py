@@ -17,7 +17,7 @@ from curation.pipeline.run import run
 from tests.pipeline.corpora import plain_recipe
 from tests.pipeline.fragile import Fragile, break_as
 
-LIMITS = Limits(deadline=3.0, memory=3 << 30)
+LIMITS = Limits(deadline=2.0, memory=3 << 30)
 PAIRS = 48
 SHARD_SAMPLES = 6
 

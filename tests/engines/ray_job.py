@@ -10,7 +10,7 @@ from curation.pipeline.ingest import IngestRequest
 from curation.pipeline.run import run
 from tests.engines.halves import halved_recipe
 
-LIMITS = Limits(deadline=3.0, memory=3 << 30)
+LIMITS = Limits(deadline=2.0, memory=3 << 30)
 SHARD_SAMPLES = 10
 
 

@@ -21,14 +21,14 @@ REPO = Path(__file__).resolve().parents[2]
 SPARK = Path(pyspark.__file__).parent
 HOST = "127.0.0.1"
 
-_QUICK = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+QUICK = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 """A JVM that lives for seconds does better without its second compiler."""
 
 _ENVIRONMENT = {
     "SPARK_HOME": str(SPARK),
     "SPARK_LOCAL_IP": HOST,
     "SPARK_DAEMON_MEMORY": "256m",
-    "SPARK_DAEMON_JAVA_OPTS": _QUICK,
+    "SPARK_DAEMON_JAVA_OPTS": QUICK,
     "PYSPARK_PYTHON": sys.executable,
     "PYTHONPATH": str(REPO),
 }
@@ -36,8 +36,8 @@ _ENVIRONMENT = {
 _SUBMIT = {
     "spark.driver.memory": "512m",
     "spark.executor.memory": "512m",
-    "spark.driver.extraJavaOptions": _QUICK,
-    "spark.executor.extraJavaOptions": _QUICK,
+    "spark.driver.extraJavaOptions": QUICK,
+    "spark.executor.extraJavaOptions": QUICK,
     "spark.driver.host": HOST,
     "spark.driver.bindAddress": HOST,
     "spark.port.maxRetries": "100",

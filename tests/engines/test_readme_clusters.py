@@ -13,10 +13,10 @@ import psutil
 import pytest
 
 from curation.cli.main import main
-from tests.engines.spark_cluster import SPARK, spark_cluster
+from tests.engines.spark_cluster import QUICK, SPARK, spark_cluster
 from tests.pipeline.corpora import tree, write_pairs
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.clusters]
 
 REPO = Path(__file__).resolve().parents[2]
 SECTION = (REPO / "README.md").read_text().partition("## On a cluster")[2]
@@ -53,8 +53,9 @@ def followed(commands: str, home: Path, **names: str) -> "subprocess.CompletedPr
         k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "SPARK_", "PYSPARK_"))
     }
     path = f"{Path(sys.executable).parent}:{SPARK / 'bin'}:{os.environ['PATH']}"
+    here = {"HOME": str(home), "PATH": path, "SPARK_SUBMIT_OPTS": QUICK}
     return subprocess.run(
-        ["bash", "-ec", commands], cwd=REPO, env={**clean, "HOME": str(home), "PATH": path},
+        ["bash", "-ec", commands], cwd=REPO, env={**clean, **here},
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=400,
     )  # fmt: skip
 

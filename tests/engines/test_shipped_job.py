@@ -15,7 +15,7 @@ from tests.engines.ray_cluster import ray_cluster
 from tests.engines.spark_cluster import spark_cluster
 from tests.pipeline.corpora import tree, write_pairs
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.clusters]
 
 JOB = Path(__file__).parents[2] / "jobs" / "image_text.py"
 
@@ -46,13 +46,6 @@ def test_spark_submit_with_the_clip_on_ray(options, local, tmp_path, monkeypatch
     with spark_cluster() as cluster:
         cluster.start(workers=2)
         ended(cluster.submit(JOB, *options, *mixed, "--out", "run"))
-    assert tree(tmp_path / "run") == local
-
-
-def test_ray_job_submit(options, local, tmp_path):
-    with ray_cluster() as cluster:
-        cluster.start(workers=2)
-        ended(cluster.submit("-m", "jobs.image_text", *options, "--out", str(tmp_path / "run")))
     assert tree(tmp_path / "run") == local
 
 
