@@ -8,6 +8,7 @@ from curation.io.image_decode import DecodeError, thumbnail
 from curation.io.image_header import ImageError
 from curation.io.media import read_member
 from curation.report.pictures import MAX_MEMBER_BYTES
+from curation.report.viewer import video_frames
 from curation.report.viewer.blocks import Medium
 from curation.report.viewer.fates import SHOWN
 from curation.report.viewer.kept import Kept
@@ -29,6 +30,10 @@ class NoPictureError(Exception):
     """There is nothing to show; the message says why, in a few words."""
 
 
+class ClipError(NoPictureError):
+    """It is a video: its frames are decoded elsewhere."""
+
+
 class Thumbnails:
     """JPEGs of images by position and number; one is decoded at a time, so memory is bounded."""
 
@@ -38,7 +43,7 @@ class Thumbnails:
         self._decoding = Lock()
 
     def jpeg(self, position: int, side: int, nth: int = 0) -> bytes:
-        """The sample's `nth` medium. Raises NoPictureError."""
+        """The sample's `nth` medium. Raises NoPictureError, ClipError for a video."""
         return self._made.get((position, side, nth), lambda: self._make(position, side, nth))
 
     def _make(self, position: int, side: int, nth: int) -> bytes:
@@ -52,6 +57,8 @@ class Thumbnails:
         if nth >= len(media):
             raise NoPictureError("no such image")
         member = media[nth]
+        if Medium.of(nth, member["ext"]).is_video:
+            raise ClipError("a video")
         if not 0 < member["size"] <= MAX_MEMBER_BYTES:
             raise NoPictureError("too large to show")
         data = read_member(corpus.store, row["shard"], member)
@@ -75,7 +82,8 @@ def why_none(row: dict[str, object]) -> str | None:
     media = [m for m in members if m["sha256"]] if isinstance(members, list) else []
     if not media:
         return "no image"
-    return "a video" if Medium.of(0, media[0]["ext"]).is_video else None
+    seen = not Medium.of(0, media[0]["ext"]).is_video or video_frames.is_there()
+    return None if seen else "a video"
 
 
 def why_unread(row: dict[str, object]) -> str | None:

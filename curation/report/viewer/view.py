@@ -12,6 +12,7 @@ from curation.core.corpus import MANIFEST
 from curation.core.errors import CorpusError, UsageError
 from curation.core.risks import clip_fails
 from curation.io.corpus import Corpus, open_any
+from curation.io.image_decode import thumbnail
 from curation.report.entry_names import entry_names, vocabulary_entries
 from curation.report.funnel import Funnel, Loss, Stage, funnel, undecided_funnel
 from curation.report.overview import corpus_overview
@@ -28,7 +29,7 @@ from curation.report.viewer.nearest import Nearest
 from curation.report.viewer.neighbour_map import is_there
 from curation.report.viewer.query import CLUSTER, LANGUAGE, Filter, Search
 from curation.report.viewer.rows import RowReader
-from curation.report.viewer.thumbnails import NoPictureError, Thumbnails
+from curation.report.viewer.thumbnails import ClipError, NoPictureError, Thumbnails
 from curation.report.viewer.tiles import Tiles
 from curation.report.viewer.tokens import TokenView
 from curation.report.viewer.training import Training
@@ -279,9 +280,15 @@ class View:
         return {"total": len(places), "tiles": self.tiles.tiles(places)}
 
     def jpeg(self, position: int, side: int, nth: int = 0) -> bytes:
-        """The sample's `nth` image. Raises NoPictureError where there is nothing to show."""
+        """The sample's `nth` image, of a video its first frame.
+
+        Raises NoPictureError where there is nothing to show.
+        """
         self._check(position)
-        return self.thumbnails.jpeg(position, side, nth)
+        try:
+            return self.thumbnails.jpeg(position, side, nth)
+        except ClipError:
+            return thumbnail(self.clips.jpeg(position, nth, 0), side)
 
     def frames(self, position: int, nth: int) -> dict[str, Any]:
         """Times in seconds of the frames of a clip that can be asked for, or why there are none."""

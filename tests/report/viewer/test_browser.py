@@ -253,6 +253,12 @@ def test_frames_of_a_video_are_drawn_with_their_times(browser, filmed):
         assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
         assert grave_faults(page) == []
         shot(page, "sample-video")
+        open_page(page, "gallery")
+        page.locator("a.tile img").first.wait_for()
+        page.wait_for_load_state("networkidle")
+        sides = page.locator("a.tile img").evaluate_all("all => all.map((i) => i.naturalWidth)")
+        assert sides == [64] * 6
+        shot(page, "gallery-video")
 
 
 def test_no_page_is_wider_than_a_telephone(browser, address):

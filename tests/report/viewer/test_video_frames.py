@@ -119,6 +119,16 @@ def test_a_clip_that_takes_too_long_is_given_up(tmp_path, monkeypatch):
     assert started[0].returncode is not None
 
 
+def test_a_video_s_picture_in_the_gallery_is_its_first_frame(app):
+    (tile, *_) = asked(app, "samples")["tiles"]
+    assert tile["why_not"] is None
+    code, headers, shown = get(app, "/image?at=0&side=96")
+    _, _, first = get(app, "/image?at=0&frame=0")
+    assert (code, headers["content-type"]) == (200, "image/jpeg")
+    assert max(Image.open(io.BytesIO(shown)).size) <= 96
+    assert grey(shown) == pytest.approx(grey(first), abs=4)
+
+
 def test_a_decoder_that_dies_costs_one_line(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "executable", "/bin/false")
     with pytest.raises(NoFramesError, match="cannot be decoded"):
@@ -128,6 +138,8 @@ def test_a_decoder_that_dies_costs_one_line(tmp_path, monkeypatch):
 def test_where_pyav_is_missing_a_line_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setattr(video_frames, "is_there", lambda: False)
     app = viewer(view_of(family_run(tmp_path, "video", 2)))
+    assert {tile["why_not"] for tile in asked(app, "samples")["tiles"]} == {"a video"}
+    assert get(app, "/image?at=1&side=96")[0] == 404
     said = asked(app, "frames?at=1")
     assert said["times"] == []
     assert "curation[train]" in said["why_not"]
