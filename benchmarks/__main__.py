@@ -8,7 +8,7 @@ from benchmarks.figure import machine
 
 NAMES = (
     "probe", "pixels", "clip", "concepts", "relational", "balance", "semantic", "export",
-    "run", "kills", "commit", "spark", "ray", "recaption", "captioner", "plan",
+    "run", "kills", "commit", "spark", "ray", "recaption", "captioner", "plan", "viewer",
 )  # fmt: skip
 
 
