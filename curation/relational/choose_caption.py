@@ -95,15 +95,15 @@ class ChooseCaption(ChoiceStep):
     """`short`: characters of the new over those of the original caption."""
     max_length: float | None = 50
     """`long`: the same; an original of two words may become four sentences."""
-    content: float | None = 0.1
-    """`content`: share of the original's words of meaning that it has, 0-1: below it speaks of
-    something else (97 of 100 captions of other pictures, 1 of 200 of CapsFusion's own); of a
-    repaired caption `repair_loses_content`."""
     precision: float | None = 0.5
     """`precision`: share of its claims that the original supports, 0-1."""
     retention: float | None = 0.5
     """`retention`: share of the original's facts that it keeps, 0-1; of a repaired caption
     `repair_loses_facts`."""
+    content: float | None = 0.1
+    """`content`: share of the original's words of meaning that it has, 0-1: below it speaks of
+    something else (97 of 100 captions of other pictures, 1 of 200 of CapsFusion's own); of a
+    repaired caption `repair_loses_content`."""
     residue: float | None = 0
     """`talk`, `task`: whether a sentence may speak to the reader or of the task (0: no)."""
     repeats: float | None = 0
@@ -199,9 +199,9 @@ class ChooseCaption(ChoiceStep):
         yield from _above("repetition", row["recaption_repetition"], self.repetition)
         yield from _below("short", row["recaption_length_ratio"], self.min_length)
         yield from _above("long", row["recaption_length_ratio"], self.max_length)
-        yield from _below("content", row["recaption_content"], self.content)
         yield from _below("precision", row["facts_precision"], self.precision)
         yield from _below("retention", row["facts_retention"], self.retention)
+        yield from _below("content", row["recaption_content"], self.content)
 
     def _of_language(self, row: dict[str, Any]) -> Iterator[Fault]:
         if self.language is None or not row["recaption_language_differs"]:

@@ -277,7 +277,7 @@ def test_unknown_commands_and_options_are_usage_errors(capsys):
 def test_an_unknown_operator_is_named(out, capsys):
     assert curate("measure", "taste", out, *QUICK) == 2
     assert (
-        "there are: image_probe, image_pixels, caption_text, concepts, clip,"
+        "there are: image_probe, image_pixels, source_columns, caption_text,"
         in capsys.readouterr().err
     )
 

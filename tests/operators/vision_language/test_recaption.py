@@ -32,7 +32,7 @@ from curation.operators.vision_language.recaption_request import picture
 from curation.pipeline.ingest import IngestRequest, ingest
 from curation.pipeline.measure import layers_of, measure
 from jobs.image_text import recipe
-from recaption_prompts import Prompt
+from recaption_prompts import Prompt, inert
 from tests.io.chat_server import ChatServer, caption_of, words_of
 from tests.operators.rows import encoded
 from tests.pipeline.corpora import picture as textured
@@ -156,7 +156,7 @@ def test_injections_reach_the_server_as_data_alone(run):
         asked = [words_of(payload) for payload in server.asked]
     plain_words = next(words for words in asked if "\na plain caption\n" in words)
     before, after = plain_words.split("\na plain caption\n")
-    assert len(asked) == len(INJECTIONS) + 1
+    assert len(asked) == len({inert(said[:4_000]) for said in INJECTIONS.values()}) + 1
     for words in asked:
         assert words.startswith(before)
         assert words.endswith(after)
