@@ -39,8 +39,8 @@ demo: $(VENV)/.ready
 	$(BIN)/python -m curation.demo --out $(DEMO)
 
 test: $(VENV)/.ready-dev
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow"
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m slow
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow
 
 # What is killed on real clusters, alone; `make test` has it beside other slow tests.
 faults: $(VENV)/.ready-dev

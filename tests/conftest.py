@@ -1,21 +1,42 @@
 """Settings of the whole suite."""
 
+from typing import Any
+
 import pytest
 from hypothesis import settings
+from xdist.scheduler import LoadFileScheduling
 
 # A first example pays for imports and databases; the suite's own timeout stops what hangs.
 settings.register_profile("suite", deadline=None, print_blob=True)
 settings.load_profile("suite")
 
+_CLUSTERS = frozenset(
+    f"tests/engines/test_{name}.py"
+    for name in (
+        "everywhere",
+        "ray",
+        "ray_faults",
+        "readme_clusters",
+        "shipped_job",
+        "spark_faults",
+    )
+)
+"""Files whose tests start clusters: two at a time are too much for a small machine."""
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of a file share a worker process, and its fixtures.
+_SPARK = frozenset(f"tests/engines/test_{name}.py" for name in ("spark", "spark_million"))
+"""Files whose tests use the Spark of their own process; others do in cases that are named so."""
 
-    So do all that start clusters, of which two at a time are too much for a small machine, and all
-    that use the Spark of their process, which is started once.
-    """
-    for item in items:
-        kinds = (name for name in ("clusters", "spark") if item.get_closest_marker(name))
-        group = next(kinds, item.nodeid.partition("::")[0])
-        item.add_marker(pytest.mark.xdist_group(group))
+
+class Together(LoadFileScheduling):
+    """Gives tests of a file to one worker; so all that start clusters, and all on one Spark."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file: str = super()._split_scope(nodeid)
+        if file in _CLUSTERS:
+            return "clusters"
+        return "spark" if file in _SPARK or "[spark" in nodeid else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Together | None:
+    """For `--dist loadfile`."""
+    return Together(config, log) if config.getvalue("dist") == "loadfile" else None

@@ -33,7 +33,6 @@ from tests.relational.sessions import spark_here
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.clusters,
     pytest.mark.filterwarnings("ignore::DeprecationWarning:ray"),
     pytest.mark.filterwarnings("ignore:The minimum number of concurrent actors:UserWarning:ray"),
     pytest.mark.filterwarnings("ignore::FutureWarning:ray"),

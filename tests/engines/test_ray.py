@@ -26,7 +26,6 @@ from tests.pipeline.corpora import tree, write_pairs
 
 # Ray warns of its own settings, and of its future, where it makes use of itself.
 pytestmark = [
-    pytest.mark.clusters,
     pytest.mark.filterwarnings("ignore::DeprecationWarning:ray"),
     pytest.mark.filterwarnings("ignore:The minimum number of concurrent actors:UserWarning:ray"),
     pytest.mark.filterwarnings("ignore::FutureWarning:ray"),

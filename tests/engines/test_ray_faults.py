@@ -16,7 +16,7 @@ from tests.engines.ray_cluster import ray_cluster, wait_for
 from tests.engines.ray_job import LIMITS, SHARD_SAMPLES
 from tests.pipeline.corpora import tree, write_pairs
 
-pytestmark = [pytest.mark.slow, pytest.mark.clusters]
+pytestmark = pytest.mark.slow
 
 JOB = str(Path(__file__).with_name("ray_job.py"))
 PAUSE = 1.0

@@ -16,7 +16,7 @@ from curation.cli.main import main
 from tests.engines.spark_cluster import QUICK, SPARK, spark_cluster
 from tests.pipeline.corpora import tree, write_pairs
 
-pytestmark = [pytest.mark.slow, pytest.mark.clusters]
+pytestmark = pytest.mark.slow
 
 REPO = Path(__file__).resolve().parents[2]
 SECTION = (REPO / "README.md").read_text().partition("## On a cluster")[2]

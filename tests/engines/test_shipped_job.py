@@ -15,7 +15,7 @@ from tests.engines.ray_cluster import ray_cluster
 from tests.engines.spark_cluster import spark_cluster
 from tests.pipeline.corpora import tree, write_pairs
 
-pytestmark = [pytest.mark.slow, pytest.mark.clusters]
+pytestmark = pytest.mark.slow
 
 JOB = Path(__file__).parents[2] / "jobs" / "image_text.py"
 

@@ -21,7 +21,7 @@ from tests.engines.brittle import (
 from tests.engines.spark_cluster import driver_of, kill, spark_cluster, wait_for
 from tests.pipeline.corpora import tree, write_pairs
 
-pytestmark = [pytest.mark.slow, pytest.mark.clusters]
+pytestmark = pytest.mark.slow
 
 JOB = Path(__file__).with_name("spark_job.py")
 PAUSE = 1.0
