@@ -23,6 +23,8 @@ _BEAT = 2.0
 """Seconds between notes of how far the running stage is."""
 _PULSE = 5.0
 """Seconds between notes where a stage has nothing to say: what a kill can hide of the time."""
+_LOOK = 0.5
+"""Seconds between looks at what the processes hold."""
 
 
 class RunLog:
@@ -40,7 +42,8 @@ class RunLog:
             stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
             self._path = folder / f"{stamp}-{os.getpid()}.json"
         self._start = time.monotonic()
-        self._last = 0.0
+        self._last = self._looked = 0.0
+        self._peak = 0
         self._open: list[tuple[dict[str, Any], float]] = []
         self._lock = threading.RLock()
         self._over = threading.Event()
@@ -84,6 +87,7 @@ class RunLog:
         with self._lock:
             entry = self.record["stages"][-1]
             entry["done"], entry["total"] = done, total
+            self._look()
             if time.monotonic() - self._last >= _BEAT:
                 self._write()
 
@@ -98,7 +102,8 @@ class RunLog:
         with self._lock:
             self.record["state"] = state
             self.record["seconds"] = round(time.monotonic() - self._start, 3)
-            self.record["peak_memory_bytes"] = _peak_memory()
+            self._look(at_least=0.0)
+            self.record["peak_memory_bytes"] = self._peak
             self.record.pop("elapsed", None)
             self._write()
 
@@ -107,6 +112,12 @@ class RunLog:
         stages = self.record["stages"]
         chosen = [s for s in stages if not labels or s["stage"].startswith(labels)]
         return float(sum(stage["seconds"] or 0 for stage in chosen))
+
+    def _look(self, at_least: float = _LOOK) -> None:
+        """Notes the most that one of the processes has held: workers end before the command."""
+        now = time.monotonic()
+        if now - self._looked >= at_least:
+            self._looked, self._peak = now, max(self._peak, _peak_memory())
 
     def _watch(self) -> None:
         """Starts the notes that are made where no work is told of: a part may take minutes."""
@@ -121,6 +132,7 @@ class RunLog:
                     self._write()
 
     def _write(self) -> None:
+        self._look()
         self._last = time.monotonic()
         for entry, start in self._open:
             entry["elapsed"] = round(self._last - start, 3)
@@ -139,11 +151,20 @@ class RunLog:
 
 
 def _peak_memory() -> int:
-    import resource
+    """Bytes that this process, or one that it started, has held at most."""
+    here = psutil.Process()
+    return max(map(_held, (here, *here.children(recursive=True))), default=0)
 
-    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    workers = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    return 1024 * max(own, workers)
+
+def _held(process: psutil.Process) -> int:
+    """Bytes that a process has held at most, so far; 0 for one that is gone."""
+    status = Path(f"/proc/{process.pid}/status")
+    try:
+        lines = status.read_text().splitlines() if status.is_file() else []
+        peaks = (int(line.split()[1]) << 10 for line in lines if line.startswith("VmHWM"))
+        return next(peaks, 0) or int(process.memory_info().rss)
+    except (OSError, psutil.Error):
+        return 0
 
 
 def latest(target: str) -> dict[str, Any] | None:

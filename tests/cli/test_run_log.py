@@ -13,6 +13,7 @@ import pytest
 
 from curation.cli import run_log
 from curation.cli.run_log import RunLog
+from curation.engines.local import LocalEngine
 from curation.report.cost import cost_of
 from curation.report.run_record import run_records
 
@@ -35,6 +36,23 @@ with log.stage("measure recaption"):
     print("begun", flush=True)
     time.sleep(60)
 """
+
+
+def hold(size: int) -> int:
+    """Touches so many bytes, and gives them back."""
+    return len(bytearray(size))
+
+
+def test_the_peak_is_that_of_the_largest_process_workers_included(tmp_path, monkeypatch):
+    """Workers come from a fork server, and are gone before the command is."""
+    monkeypatch.setattr(run_log, "_LOOK", 0.0)
+    log = RunLog(str(tmp_path / "out"), ["run"])
+    size = 700 << 20
+    with log.stage("measure"), LocalEngine(workers=1) as engine:
+        for done in engine.map(hold, [size]):
+            log.beat("measure", done, None)
+    log.end("finished")
+    assert size < written(tmp_path / "out")["peak_memory_bytes"] < 4 * size
 
 
 def test_the_time_of_a_killed_stage_counts_though_it_said_nothing_for_long(tmp_path):
