@@ -270,11 +270,14 @@ def _parts(sources: list[Source]) -> list[str]:
     return parts[:SHOWN] + more
 
 
+STALE = "The export beside was made before the corpus was last decided: export again."
+
+
 def _stale(export: ExportManifest | None, sha256: str) -> list[str]:
     if export is None:
         return []
     if export.corpus != sha256:
-        return ["The export beside was made before the corpus was last decided: export again."]
+        return [STALE]
     return export.warnings
 
 

@@ -15,7 +15,7 @@ from curation.io.corpus import Corpus, open_any
 from curation.io.image_decode import thumbnail
 from curation.report.entry_names import entry_names, vocabulary_entries
 from curation.report.funnel import Funnel, Loss, Stage, funnel, undecided_funnel
-from curation.report.overview import corpus_overview
+from curation.report.overview import STALE, corpus_overview
 from curation.report.tiles import Exported
 from curation.report.verify import is_stale
 from curation.report.viewer.clips import Clips
@@ -55,13 +55,16 @@ class View:
         export: Exported | None,
         checkpoint: str = "",
         tokenizer: str = "",
+        *,
+        stale: bool = False,
     ) -> None:
         """`name` is what the user called it; `export`, where there is one, made from the corpus.
 
         `checkpoint` is the weights file of the corpus's CLIP, where it came from one; `tokenizer`
-        the folder of the tokenizer that training samples are shown with.
+        the folder of the tokenizer that training samples are shown with; `stale` says that an
+        export of earlier decisions lies beside.
         """
-        self.name, self.corpus, self.export = name, corpus, export
+        self.name, self.corpus, self.export, self._stale = name, corpus, export, stale
         manifest = corpus.manifest
         entries = vocabulary_entries(manifest.layers, corpus.store)
         self._entries = entries
@@ -103,7 +106,7 @@ class View:
             "exported": export.totals.kept if export else None,
             "bytes": sum(shard.bytes for shard in self.corpus.shards),
             "shards": len(self.corpus.shards),
-            "warnings": said.warnings,
+            "warnings": [*said.warnings, *([STALE] if self._stale else [])],
             "unmeasured": said.unmeasured,
             "facts": said.facts,
             "stages": [_told(stage) for stage in counted.stages],
@@ -314,9 +317,8 @@ def open_view(path: str, checkpoint: str = "", tokenizer: str = "") -> View:
         raise UsageError(f"{path}: view reads local corpora; copy it first")
     if not corpus.shards:
         raise CorpusError(f"{path}: an empty corpus, there is nothing to see")
-    if export is not None and is_stale(corpus.manifest, export[1]) and not _lists(export):
-        export = None
-    return View(path, corpus, export, checkpoint, tokenizer)
+    stale = export is not None and is_stale(corpus.manifest, export[1]) and not _lists(export)
+    return View(path, corpus, None if stale else export, checkpoint, tokenizer, stale=stale)
 
 
 def _lists(export: Exported) -> bool:

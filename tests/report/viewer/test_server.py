@@ -9,9 +9,14 @@ import pytest
 
 from curation.cli.main import main
 from curation.core.errors import UsageError
+from curation.core.progress import SILENT
+from curation.engines.local import LocalEngine
+from curation.io.corpus import open_corpus
+from curation.pipeline.measure import measure
+from curation.pipeline.run import decide_and_save
 from curation.report.viewer.server import serve
 from tests.io.chat_server import ChatServer
-from tests.pipeline.corpora import caption, curate, write_pairs
+from tests.pipeline.corpora import caption, curate, plain_recipe, write_pairs
 from tests.report.viewer.corpora import (
     LONG,
     SCRIPT,
@@ -51,6 +56,21 @@ def test_pages_hold_no_inline_script_style_or_foreign_address(app):
     assert "<style" not in page
     assert "style=" not in page
     assert "//" not in page.replace("<!doctype html>", "")
+
+
+def test_an_export_of_earlier_decisions_is_told_and_not_shown(tmp_path):
+    curate(write_pairs(tmp_path / "pairs", 8), tmp_path / "run")
+    told = asked(viewer(view_of(tmp_path / "run")), "overview")
+    assert told["exported"] == 8
+    assert not any("made before" in line for line in told["warnings"])
+    with LocalEngine(workers=0, memory="500MB") as engine:
+        corpus = open_corpus(str(tmp_path / "run"))
+        recipe = plain_recipe().with_settings(("heuristics.blur=9",))
+        layers = measure(corpus, recipe.operators, engine, SILENT)
+        decide_and_save(corpus, recipe, layers, engine, SILENT)
+    told = asked(viewer(view_of(tmp_path / "run")), "overview")
+    assert told["exported"] is None
+    assert any("made before the corpus was last decided" in line for line in told["warnings"])
 
 
 def test_only_names_of_this_machine_and_reads_are_answered(app):

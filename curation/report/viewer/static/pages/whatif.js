@@ -173,7 +173,7 @@ class WhatIf {
       figure("kept, all together", said.kept, change === 0 ? "as the recipe keeps" : `${change > 0 ? "+" : "−"}${number(Math.abs(change))} against ${number(said.was)}`, change > 0 ? "more" : change < 0 ? "less" : ""),
       h("p", { class: "soft small fixed" },
         said.newly_kept ? `${number(said.newly_kept)} would be let in and ${number(said.newly_dropped)} would go. ` : said.newly_dropped ? `${number(said.newly_dropped)} would go. ` : "",
-        "Exact for thresholds. What de-duplication, balance and blocklists took is held fixed: they have not looked at samples that are let in, and twins of samples that go stay dropped. Run the recipe for those."));
+        "Exact for thresholds. What every stage took that is no threshold of one sample (de-duplication, caption frequency, decontamination, balance, a top fraction by CLIP score, blocklists) is held fixed: they have not looked at samples that are let in, and twins of samples that go stay dropped. Run the recipe for those."));
   }
 
   async drawStrips() {
