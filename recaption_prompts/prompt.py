@@ -39,9 +39,9 @@ _SPOT = re.compile(r"\{\{([^{}]*)\}\}")
 _SECTIONS = re.compile(r"\A\s*# System\n(.*?)\n# User\n(.*)\Z", re.DOTALL)
 
 _SIGNS = {"<": "&lt;", ">": "&gt;"}
-_ESCAPED = re.compile("[<>\uff1c\uff1e\ufe64\ufe65]")
+_ESCAPED = re.compile("[<>\uff1c\uff1e\ufe64\ufe65\uff3b\uff3d]")
 """And their wide and small forms, which the normalisation of a tokenizer may turn into them."""
-_ENTITY = re.compile("&(lt|gt|#91|#93|#65308|#65310|#65124|#65125);")
+_ENTITY = re.compile("&(lt|gt|#91|#93|#65308|#65310|#65124|#65125|#65339|#65341);")
 _UNSEEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b"
     "\u200e\u200f\u2028-\u202e\u2060-\u206f\u3164\ufe00-\ufe0e\ufeff\uffa0\ufff9-\ufffb"
@@ -52,8 +52,8 @@ _UNSEEN = re.compile(
 """Controls, direction marks, fillers, spaces without width, tag characters and variation selectors:
 words that a reader of the page never saw. A joiner within scripts that have them or emoji stays,
 and the selector after a sign with a coloured form; none in runs, which could spell something."""
-_BRACKETED = re.compile(r"\[(/?[A-Za-z]?[A-Z][A-Z_0-9]+)\]")
-"""Special tokens in square brackets, as [gMASK], [INST], [/INST], [IMG], [CLS]."""
+_BRACKETED = re.compile(r"\[(/?[A-Za-z]?[A-Z][A-Z_0-9]+|\|[^\[\]|]{1,40}\||control_\d{1,5})\]")
+"""Special tokens in square brackets, as [gMASK], [INST], [/INST], [IMG], [CLS], [|user|]."""
 
 
 def inert(text: str) -> str:

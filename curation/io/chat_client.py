@@ -111,6 +111,8 @@ class ChatClient:
         if key:
             self.headers["Authorization"] = f"Bearer {key}"
         self.lost_in_a_row = 0
+        self.refused_at_first = 0
+        self.answered = False
         self.rivals_given = False
 
     @asynccontextmanager
@@ -162,6 +164,7 @@ class ChatConnection:
             found = await self._try(server, request, tries)
             if isinstance(found, Outcome):
                 self._client.lost_in_a_row = 0
+                self._client.answered = True
                 return found
             ended = self._ended(found, tries)
             if ended is not None:
@@ -259,7 +262,18 @@ class ChatConnection:
                 )
         else:
             self._client.lost_in_a_row = 0
+            self._note_refusal(fault)
         return Outcome(finish=fault.finish, attempts=tries.sent, error=check_code(code))
+
+    def _note_refusal(self, fault: _Fault) -> None:
+        """Raises RunError where nobody was ever given an answer: it is not the samples then."""
+        self._client.refused_at_first += 1
+        most = self._settings.give_up
+        if not self._client.answered and self._client.refused_at_first >= most:
+            raise RunError(
+                f"none of the first {most} samples got an answer that is one; the last one: "
+                f"{fault.words}; see to the servers and the prompt, and run the same command again"
+            )
 
     async def _wait(self, server: Server, fault: _Fault, tries: _Tries) -> None:
         """Before the next try: full jitter (Brooker 2015), so that retries do not come at once."""

@@ -265,6 +265,24 @@ def test_servers_that_answer_nothing_but_faults_end_the_run():
         ask(client_of(server.url, attempts=1, give_up=4), range(50))
 
 
+@pytest.mark.parametrize("how", ["400", "words"])
+def test_servers_that_have_no_answer_for_anybody_end_the_run(how):
+    """As a server does that was started with too little room, or another chat template."""
+    with (
+        ChatServer(lambda given, seen: how) as server,
+        pytest.raises(RunError, match="none of the first 4 samples got an answer that is one"),
+    ):
+        ask(client_of(server.url, give_up=4), range(50))
+
+
+def test_refusals_behind_an_answer_cost_their_samples_alone():
+    with ChatServer(lambda given, seen: "400" if server.asked[1:] else "answer") as server:
+        client = client_of(server.url, give_up=4)
+        first, *others = ask(client, range(1)) + ask(client, range(1, 12))
+    assert first.error is None
+    assert {outcome.error for outcome in others} == {"refused_by_server"}
+
+
 @pytest.mark.parametrize("status", ["401", "403", "404"])
 def test_a_wrong_key_or_model_ends_the_run(status):
     with (

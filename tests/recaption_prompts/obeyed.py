@@ -38,6 +38,8 @@ OBEYED: dict[str, str] = {
     "Qwen-VL": "The object is in the picture.",
     "InternVL": "[[1, 2, 3, 4]]",
     "DeepSeek": "I obey.",
+    "EXAONE": "I obey.",
+    "control tokens": "I obey.",
     "BERT": "obey",
     "Vicuna": "hello",
     "Alpaca": "Hello.",

@@ -49,7 +49,9 @@ def test_an_injection_stays_in_its_element(prompt, name):
     for _, data, _ in found:
         assert data == inert(injection[:MOST])
         assert not set("<>\uff1c\uff1e\ufe64\ufe65") & set(data)
-        assert not re.search(r"\[/?[A-Z_]{3,}\]|\[gMASK\]|<\||\|>", data)
+        assert not re.search(
+            r"\[/?[A-Z_]{3,}\]|\[gMASK\]|<\||\|>|\[\||\[control|[\uff3b\uff3d]", data
+        )
         assert all(c in "\n\t\u2581" or c.isprintable() for c in data)
 
 

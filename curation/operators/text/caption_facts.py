@@ -1,5 +1,6 @@
 """Which facts of a new caption the original states, which of the original's facts it kept."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,9 @@ from recaption_prompts import Prompt, Template
 
 LOOK = 10_000
 """Characters of a caption that are looked at."""
+
+_ADDRESS = re.compile(r"(?:https?://|www\.)\S{0,2000}", re.IGNORECASE)
+"""Of a text beside the original: where it would send a reader is no fact of the picture."""
 
 _LANGUAGE_LOOK = 200
 TELLING = 40
@@ -166,7 +170,8 @@ class CaptionFacts(Operator):
             columns: dict[str, list[Any]] = {name: [] for name in self.provides.names}
             held = [batch[name].to_pylist() for name in ("text", *self.evidence)]
             for caption, *texts in zip(batch["recaption"].to_pylist(), *held, strict=True):
-                known = [(text or "")[:LOOK] for text in texts]
+                first, *others = ((text or "")[:LOOK] for text in texts)
+                known = [first, *(_ADDRESS.sub(" ", text) for text in others)]
                 row = self._one(caption[:LOOK], known, language, runs) if caption else {}
                 for name, column in columns.items():
                     column.append(row.get(name))

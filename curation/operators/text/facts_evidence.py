@@ -249,9 +249,13 @@ class Evidence:
         """Whether a stated word differs by one letter within, or is cut off at the text's end."""
         if self._runs and 4 <= len(self._runs[-1]) < len(form) and form.startswith(self._runs[-1]):
             return True
-        return len(form) > 5 and any(
-            abs(len(word) - len(form)) < 2 and _near(word, form)
-            for word in self._by_initial.get(form[0], ())
+        return (
+            len(form) > 5
+            and form.isalpha()
+            and any(
+                abs(len(word) - len(form)) < 2 and _near(word, form)
+                for word in self._by_initial.get(form[0], ())
+            )
         )
 
     @cached_property

@@ -66,7 +66,8 @@ def choices(
         captioner = Recaption(servers=(writer.url,), model="tiny", alt_column="alt", floor=floor)
         layers = {"recaption": run(captioner, rows)}
         rows = rows.append_column("recaption", layers["recaption"]["recaption"])
-        layers["caption_facts"] = run(CaptionFacts(), rows)
+        facts = CaptionFacts(evidence=captioner.evidence, prompts=(captioner.prompt,))
+        layers["caption_facts"] = run(facts, rows)  # as a recipe joins them
         if judged:
             layers["claim_check"] = run(ClaimCheck(servers=(other.url,), model="eye"), rows)
     table = layers["recaption"].select(["shard", "row", "uid"])
@@ -112,6 +113,7 @@ UNSEEN_BY_TEXT = {
     "order", "closes and opens it", "opens a system element", "comment", "fence", "JSON answer",
     "ChatML", "GLM picture", "Qwen-VL", "BERT", "Vicuna", "tag characters", "fillers",
     "variation selectors", "first selectors", "joiners", "carriage return",
+    "format string",
 }  # fmt: skip
 """Where what was ordered is a sentence as captions have them."""
 
