@@ -159,7 +159,11 @@ class _Pass(Generic[Item, Result]):
                     ),
                     batch_size=None,
                     batch_format="pyarrow",
-                    compute=ray.data.ActorPoolStrategy(size=pool.size),
+                    compute=ray.data.ActorPoolStrategy(
+                        size=pool.size,
+                        # A CPU has no need of the next batch before its time: who is free takes it.
+                        max_tasks_in_flight_per_actor=None if pool.gpus else 1,
+                    ),
                     num_cpus=pool.cores,
                     num_gpus=pool.gpus or None,
                 )
