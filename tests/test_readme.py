@@ -5,11 +5,13 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from curation.io.corpus import open_corpus
+from tests.io.chat_server import ChatServer
 from tests.pipeline.corpora import ledger, write_pairs
 
 REPO = Path(__file__).resolve().parents[1]
@@ -27,7 +29,14 @@ def place(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_commands_run_in_the_order_that_they_are_written(place):
+@pytest.fixture
+def servers() -> Iterator[tuple[ChatServer, ChatServer]]:
+    """What the README has on its GPU machines: servers that speak as vLLM's do."""
+    with ChatServer(models=("captioner",)) as one, ChatServer(models=("captioner",)) as other:
+        yield one, other
+
+
+def test_commands_run_in_the_order_that_they_are_written(place, servers):
     lines = [line for block in BLOCKS for line in block.splitlines() if line.strip()]
     assert len(lines) > 20
     binary = Path(sys.executable).parent
@@ -38,7 +47,9 @@ def test_commands_run_in_the_order_that_they_are_written(place):
             first = ledger(open_corpus(str(place / "run1")))["uid"][0].as_py()
             environment["UID_OF_A_SAMPLE"] = first
         done = subprocess.run(
-            line,
+            line.replace("http://gpu1:8000", servers[0].url).replace(
+                "http://gpu2:8000", servers[1].url
+            ),
             shell=True,
             cwd=place,
             env=environment,
@@ -48,7 +59,11 @@ def test_commands_run_in_the_order_that_they_are_written(place):
         )
         expected = 1 if "# exit code 1" in line else 0
         assert done.returncode == expected, f"{line}\n{done.stderr}"
-    for made in ("report.html", "look.jpg", "export1/README.md", "export2/README.md"):
+    assert all(server.asked for server in servers)
+    for made in (
+        "report.html", "captions.html", "look.jpg",
+        *(f"export{n}/README.md" for n in (1, 2, 3)),
+    ):  # fmt: skip
         assert (place / made).stat().st_size > 0
 
 

@@ -25,6 +25,7 @@ from curation.pipeline.benchmarks import named_folders
 from curation.pipeline.export import export
 from curation.pipeline.guard import check_heads, clip_of, guard_text
 from curation.pipeline.measure import measure, switched_on
+from curation.pipeline.measure_again import how_again
 from curation.pipeline.recipe import Recipe
 from curation.pipeline.run import (
     calibrate_and_save,
@@ -85,7 +86,8 @@ class Measure(Working):
         asked = [layer for layer in layers if self.operator in ("all", layer.operator)]
         for layer in asked:
             errors = ", ".join(f"{code} {count:,}" for code, count in layer.errors.items())
-            print(f"{layer.operator}-{layer.fingerprint}: {errors or 'no errors'}")
+            said = f"{errors or 'no errors'}{how_again(layer)}"
+            print(f"{layer.operator}-{layer.fingerprint}: {said}")
         return 0
 
 

@@ -26,6 +26,8 @@ class Layer:
 
     operator: str
     fingerprint: str
+    before: "Layer | None" = None
+    """The layer that this one mends, where it is one that asks again."""
 
     @property
     def folder(self) -> str:

@@ -71,6 +71,11 @@ ERROR_CODES: Final[dict[str, str]] = {
 }
 """What can be wrong with one record. Closed: a new code is a new line here."""
 
+PASSING: Final = frozenset(
+    {"crashed", "timeout", "out_of_memory", "failed_by_server", "refused_by_server", "bad_answer"}
+)
+"""Errors that may not come again where the same record is asked about once more."""
+
 
 def check_code(code: str) -> str:
     """`code` itself, if it is in the list."""

@@ -52,6 +52,11 @@ class Operator(ABC):
         """Seconds that each row may wait for others than this process, as a server; 0: for none."""
         return 0.0
 
+    @property
+    def before(self) -> "Operator | None":
+        """The operator whose layer this one mends: only rows with a PASSING error are measured."""
+        return None
+
     def identity(self) -> Mapping[str, str]:
         """What decides the values beside fields and libraries: hash of weights, device, dtype."""
         return {}

@@ -159,8 +159,9 @@ class Servers:
             if await self._probe(server):
                 break
         del self._probing[server.url]
-        server.aside, server.faults = False, _FAULTS - 1  # one more, and it is set aside again
-        server.window, server.rising = 1.0, True
+        # It completes a word, so further faults are as likely the requests' as its own.
+        server.aside, server.faults, server.probes = False, 0, 0
+        server.window, server.rising = float(min(_START, server.most)), True
         self._wake_all()
 
     def note_life(self) -> None:

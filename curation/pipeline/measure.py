@@ -15,6 +15,7 @@ from curation.core.progress import Progress
 from curation.core.step import INDEX_COLUMNS
 from curation.io.corpus import Corpus
 from curation.pipeline.fit import fit
+from curation.pipeline.measure_again import MendShard
 from curation.pipeline.measure_shard import MeasureShard, ShardItem, find_killers
 from curation.pipeline.measure_stream import StreamShard
 from curation.pipeline.source_check import warn_of_unknown
@@ -57,7 +58,9 @@ def layers_of(operators: tuple[Operator, ...], shards_sha256: str = "") -> dict[
         for name in operator.provides.names:
             if name in taken:
                 raise UsageError(f"{operator.name} gives {name}, a column that is there already")
-        layers[operator.name] = Layer(operator.name, operator_fingerprint(operator, reads))
+        earlier = operator.before
+        before = Layer(earlier.name, operator_fingerprint(earlier, reads)) if earlier else None
+        layers[operator.name] = Layer(operator.name, operator_fingerprint(operator, reads), before)
         providers |= dict.fromkeys(operator.provides.names, operator.name)
         provided |= {field.name: field.type for field in operator.provides}
     return layers
@@ -185,6 +188,8 @@ def _measure(
         task = StreamShard(
             corpus.store, todo, mine, other, identity=tuple(model.identity().items())
         )
+    elif mine[0].before is not None and len(todo) == 1:
+        task = MendShard(corpus.store, todo, mine, other)
     errors: dict[str, Counter[str]] = {name: Counter() for name in names}
     items = (ShardItem(shard) for shard in corpus.shards)
     label = "measure" if len(todo) > 1 else f"measure {todo[0].name}"

@@ -22,6 +22,7 @@ from curation.pipeline.export import export
 from curation.pipeline.guard import check_heads, clip_of, rests_on_clip, settle, weights_text
 from curation.pipeline.ingest import IngestRequest, ingest
 from curation.pipeline.measure import measure
+from curation.pipeline.measure_again import how_again
 from curation.pipeline.measure_shard import layer_schema
 from curation.pipeline.preflight import preflight
 from curation.pipeline.recipe import Recipe
@@ -125,7 +126,7 @@ def calibrated(
     for layer in layers:
         if layer.errors:
             told = ", ".join(f"{code} {count:,}" for code, count in layer.errors.items())
-            progress.say(f"{layer.operator} could not measure: {told}")
+            progress.say(f"{layer.operator} could not measure: {told}{how_again(layer)}")
     ref = next((layer for layer in layers if clip and layer.operator == clip.name), None)
     if clip is None or ref is None:
         return None

@@ -257,6 +257,38 @@ def test_a_probe_that_breaks_leaves_nobody_waiting():
         asyncio.run(wait())
 
 
+def test_a_server_that_is_back_is_asked_as_at_first():
+    """Else rows that always fail would have it set aside for longer and longer."""
+
+    async def alive(server: Server) -> bool:
+        return True
+
+    async def fail_often() -> list[tuple[int, int, int]]:
+        server = Server(url="one", most=16)
+        servers = Servers([server], alive, outage_seconds=60)
+        found = []
+        for _ in range(2):
+            assert [server.failed() for _ in range(3)] == [False, False, True]
+            servers.set_aside(server)
+            await asyncio.wait_for(servers.take(), 5)
+            servers.give_back(server)
+            found.append((server.faults, server.probes, server.room(0.0)))
+        await servers.close()
+        return found
+
+    assert asyncio.run(fail_often()) == [(0, 0, 8)] * 2
+
+
+def test_rows_that_always_fail_cost_themselves_alone():
+    def fails(given, seen):
+        return "500" if int(words_of(given).split()[-1]) % 3 == 0 else well(given, seen)
+
+    with ChatServer(fails) as server:
+        found = ask(client_of(server.url, attempts=3), range(60))
+    errors = [outcome.error for outcome in found]
+    assert errors == ["failed_by_server" if n % 3 == 0 else None for n in range(60)]
+
+
 def test_servers_that_answer_nothing_but_faults_end_the_run():
     with (
         ChatServer(lambda given, seen: "500") as server,

@@ -1,5 +1,6 @@
 """An operator whose values a model behind a chat server gives: servers, pictures and patience."""
 
+import dataclasses
 import importlib.metadata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -52,11 +53,16 @@ class ChatOperator(Operator):
     """Faults of one answer, after which its row has an error."""
     decoders: int = field(default=2, metadata={"hashed": False})
     """Threads that decode and encode pictures beside the requests."""
+    again: int = 0
+    """One more than before: rows that servers had no answer for are asked about again; all other
+    rows are taken from the layer before."""
 
     def __post_init__(self) -> None:
         for name in ("max_tokens", "max_chars", "max_pixels", "decoders"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.again < 0:
+            raise ValueError(f"again must be at least 0, got {self.again}")
         if not 28 <= self.image_side <= 16_384:
             raise ValueError(f"image_side must be 28 to 16384 pixels, got {self.image_side}")
         settings = self.settings  # checks its own
@@ -73,6 +79,10 @@ class ChatOperator(Operator):
             object.__setattr__(self, "prompt", Prompt.at(small))
         if self.prompt.name != small:
             raise ValueError(f"the embedded model takes the prompt {small}, not {self.prompt.name}")
+
+    @property
+    def before(self) -> Operator | None:
+        return dataclasses.replace(self, again=self.again - 1) if self.again else None
 
     @property
     def settings(self) -> ChatSettings:
