@@ -1,5 +1,5 @@
 """Versioned recaption prompts; a prompt's hash goes into the fingerprint of what it produced."""
 
-from recaption_prompts.prompt import SHIPPED, VARIABLES, Prompt, Template, inert, restored
+from recaption_prompts.prompt import ASKING, SHIPPED, VARIABLES, Prompt, Template, inert, restored
 
-__all__ = ["SHIPPED", "VARIABLES", "Prompt", "Template", "inert", "restored"]
+__all__ = ["ASKING", "SHIPPED", "VARIABLES", "Prompt", "Template", "inert", "restored"]

@@ -33,6 +33,9 @@ To a prompt that asks whether a sentence is true, that sentence is the caption."
 SHIPPED = ("factual", "figure", "fusion", "claim", "small", "small-claim")
 """Prompts beside this file."""
 
+ASKING = ("claim", "small-claim")
+"""Those that ask whether a sentence is true, and write none."""
+
 _KEYS = ("name", "version", "variables", "image", "output")
 _MAX_BYTES = 64 << 10
 _SPOT = re.compile(r"\{\{([^{}]*)\}\}")

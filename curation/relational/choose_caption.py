@@ -116,6 +116,9 @@ class ChooseCaption(ChoiceStep):
     """`contradicted`: P(no) of a sentence, 0-1."""
     unverifiable: float | None = 0.3
     """`unverifiable`: P(yes) of a sentence, 0-1; also where a sentence was not asked about."""
+    seen: float | None = None
+    """P(yes) of a sentence, 0-1, from which on its claims need no support by a text: the numbers
+    that are printed in a chart stand in no caption. Null: the text alone decides."""
     clip: float | None = None
     """`clip`: cosine of a sentence, -1 to 1; no number fits two models. It counts only where
     `clip_auc` is at least 0.8."""
@@ -199,9 +202,25 @@ class ChooseCaption(ChoiceStep):
         yield from _above("repetition", row["recaption_repetition"], self.repetition)
         yield from _below("short", row["recaption_length_ratio"], self.min_length)
         yield from _above("long", row["recaption_length_ratio"], self.max_length)
-        yield from _below("precision", row["facts_precision"], self.precision)
+        yield from _below("precision", self._precision(row, parts), self.precision)
         yield from _below("retention", row["facts_retention"], self.retention)
         yield from _below("content", row["recaption_content"], self.content)
+
+    def _precision(self, row: dict[str, Any], parts: list[dict[str, Any]]) -> float | None:
+        """Share of claims that the original supports, those of sentences that are seen beside."""
+        share: float | None = row["facts_precision"]
+        left = sum(part["unsupported"] for part in parts if not self._seen(row, part))
+        told = sum(part["unsupported"] for part in parts)
+        if share is None or left == told:
+            return share
+        return float(1 - (1 - share) * left / told)
+
+    def _seen(self, row: dict[str, Any], part: dict[str, Any]) -> bool:
+        """Whether the checker that looks at the picture is sure enough of a sentence."""
+        if self.seen is None or row.get("claims_checked") is None:
+            return False
+        claim = _at(row["claims_checked"], (part["start"], part["end"]))
+        return claim is not None and claim["p_yes"] >= self.seen
 
     def _of_language(self, row: dict[str, Any]) -> Iterator[Fault]:
         if self.language is None or not row["recaption_language_differs"]:
@@ -221,7 +240,8 @@ class ChooseCaption(ChoiceStep):
             yield from _above(part["residue"], 1, self.residue)
         yield from _above("repeats", int(part["repeats"]), self.repeats)
         yield from _above("truncated", int(cut), self.truncated)
-        yield from _above("unsupported", part["unsupported"], self.unsupported)
+        if not self._seen(row, part):
+            yield from _above("unsupported", part["unsupported"], self.unsupported)
         if row.get("claims_checked") is not None:
             yield from self._of_claim(_at(row["claims_checked"], span))
         if self.clip_counts and row.get("recaption_clip") is not None:
@@ -251,7 +271,7 @@ class ChooseCaption(ChoiceStep):
 
 _SHARES = (
     "copied", "language", "repetition", "content", "precision", "retention", "contradicted",
-    "unverifiable",
+    "unverifiable", "seen",
 )  # fmt: skip
 _AMOUNTS = (
     "max_chars", "refusals", "min_length", "max_length", "residue", "repeats", "truncated",

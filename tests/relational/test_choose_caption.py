@@ -300,3 +300,29 @@ def test_it_drops_no_sample():
 def test_a_threshold_out_of_range_is_refused(changed):
     with pytest.raises(ValueError, match=next(iter(changed))):
         replace(STEP, **changed)
+
+
+def test_what_the_checker_sees_needs_no_text():
+    """A chart's printed numbers: one sentence of the three has both claims that no text states."""
+    sure = {2: {"facts": {"unsupported": 2}, "claim": {"p_yes": 0.95}}}
+    unsure = {2: {"facts": {"unsupported": 2}, "claim": {"p_yes": 0.5}}}
+    seeing = replace(STEP, seen=0.9)
+    assert one(STEP, row(sure))["choice"] == "repaired"
+    assert one(seeing, row(sure))["choice"] == "new"
+    assert one(seeing, row(unsure))["choice"] == "repaired"
+    assert one(seeing, row(sure, claims_checked=None))["reason"] == "unchecked"
+    assert one(replace(seeing, checks=("caption_facts",)), row(sure))["choice"] == "repaired"
+
+
+def test_precision_counts_what_is_seen_as_supported():
+    """Of five claims four are unsupported; two of these are seen."""
+    mixed = {
+        1: {"facts": {"unsupported": 2}, "claim": {"p_yes": 0.95}},
+        2: {"facts": {"unsupported": 2}, "claim": {"p_yes": 0.5}},
+    }
+    found = one(replace(STEP, seen=0.9), row(mixed, facts_precision=0.2))
+    assert (found["choice"], found["reason"]) == ("repaired", "unsupported")
+    found = one(replace(STEP, seen=0.9, precision=0.7), row(mixed, facts_precision=0.2))
+    assert (found["choice"], found["reason"]) == ("original", "precision")
+    assert found["value"] == pytest.approx(0.6)
+    assert one(STEP, row(mixed, facts_precision=0.2))["value"] == pytest.approx(0.2)

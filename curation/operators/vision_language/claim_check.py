@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from curation.core.operator import IMAGE, BatchFn
 from curation.operators.vision_language.chat_operator import EMBEDDED, ChatOperator, lacking
-from recaption_prompts import Prompt
+from recaption_prompts import ASKING, SHIPPED, Prompt
 
 CLAIM = pa.struct(
     [
@@ -57,6 +57,8 @@ class ClaimCheck(ChatOperator):
                 f"the prompt {self.prompt.name} does not take a picture and one caption"
             )
         self._take_embedded("claim", "small-claim")
+        if self.prompt.name in SHIPPED and self.prompt.name not in ASKING:
+            raise ValueError(f"the prompt {self.prompt.name} asks for a caption, not for the truth")
         super().__post_init__()
 
     @property

@@ -12,7 +12,7 @@ from curation.core.errors import UsageError
 from curation.core.operator import IMAGE, BatchFn
 from curation.operators.vision_language.chat_operator import EMBEDDED, ChatOperator, lacking
 from curation.operators.vision_language.clip_scorer import Floor
-from recaption_prompts import Prompt
+from recaption_prompts import ASKING, Prompt
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +53,10 @@ class Recaption(ChatOperator):
             raise ValueError(f"temperature must be 0 to 2, got {self.temperature}")
         Floor.parse(self.floor)
         self._take_embedded("factual", "small")
+        if self.prompt.name in ASKING:
+            raise ValueError(
+                f"the prompt {self.prompt.name} asks whether a sentence is true, and for no caption"
+            )
         if self.model == EMBEDDED and self.temperature:
             raise ValueError(f"the embedded model takes temperature 0 only, got {self.temperature}")
         super().__post_init__()

@@ -240,6 +240,8 @@ def test_what_cannot_be_is_refused(changed):
 def test_a_prompt_of_captions_is_no_prompt_of_claims():
     with pytest.raises(ValueError, match="prompt factual does not take"):
         operator(prompt=Prompt.at("factual"))
+    with pytest.raises(ValueError, match="prompt small asks for a caption"):
+        operator(prompt=Prompt.at("small"))
 
 
 def test_a_model_without_a_server_is_one_line():

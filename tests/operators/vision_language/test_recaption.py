@@ -195,6 +195,12 @@ def test_what_was_spelt_out_in_the_prompt_is_written_back(run):
     assert found["recaption"].to_pylist() == ["a sign <EXIT> at AT&T on [INST] &amp;c"]
 
 
+@pytest.mark.parametrize("name", ["claim", "small-claim"])
+def test_a_prompt_of_claims_is_no_prompt_of_captions(name):
+    with pytest.raises(ValueError, match=f"the prompt {name} asks whether a sentence is true"):
+        Recaption(prompt=Prompt.at(name))
+
+
 def test_a_prompt_may_ask_for_bare_text(run, tmp_path):
     path = tmp_path / "bare.md"
     path.write_text(
