@@ -97,6 +97,11 @@ def generate(out: Path, plan: Plan, engine: LocalEngine, progress: Progress = SI
     return True
 
 
+def seed_of(out: Path) -> int:
+    """Seed of the corpus that lies under `out`."""
+    return int(json.loads(Store(str(out)).read(_PLAN_FILE))["seed"])
+
+
 def _clear(out: Path) -> None:
     """Removes a corpus of another seed or size with its run, and what a killed generator left."""
     ours = (out / _PLAN_FILE).exists()

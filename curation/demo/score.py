@@ -14,7 +14,8 @@ import pyarrow as pa
 from curation.core.corpus import StageLedger, index_path
 from curation.core.errors import CorpusError
 from curation.demo.defects import DEFECTS
-from curation.demo.generate import TRUTH_FILE
+from curation.demo.generate import TRUTH_FILE, seed_of
+from curation.demo.score_captions import Worth, worth
 from curation.io.corpus import Corpus, open_corpus
 from curation.io.store import Store
 from curation.io.tables import read_table
@@ -81,6 +82,8 @@ class Score:
     """Pairs that balance gave up: nothing is wrong with them, they count as kept above."""
     skew: Skew | None = None
     """Null where nothing was balanced."""
+    worth: Worth | None = None
+    """Null where no new caption was written."""
 
     def wrong_of(self, defect: str) -> int:
         """Clean pairs lost by a reason that is meant for that defect."""
@@ -92,7 +95,7 @@ def score(out: Path, run: Path) -> Score:
     truth = read_table(Store(str(out)), TRUTH_FILE).to_pylist()
     corpus = open_corpus(str(run))
     made = tally(truth, fates(corpus))
-    return replace(made, skew=skew(corpus))
+    return replace(made, skew=skew(corpus), worth=worth(corpus, truth, seed_of(out)))
 
 
 def skew(corpus: Corpus) -> Skew | None:

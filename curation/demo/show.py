@@ -14,6 +14,7 @@ from rich.text import Text
 
 from curation.demo.defects import DEFECTS
 from curation.demo.score import HEAD, Score
+from curation.demo.score_captions import Worth
 
 _EVERY = 5.0
 """Seconds between plain lines."""
@@ -61,7 +62,22 @@ def print_score(score: Score, console: Console) -> None:
             highlight=False,
             soft_wrap=True,
         )
+    _print_worth(score.worth, console)
     console.print(_FOOTNOTE, highlight=False, style="dim")
+
+
+def _print_worth(worth: Worth | None, console: Console) -> None:
+    if worth is None or not worth.taken:
+        return
+    shares = {name: getattr(worth, name) / worth.taken for name in ("false", "lost", "added")}
+    console.print(
+        f"New captions, of the small model that knows these scenes only and is not exported: of "
+        f"{worth.clean:,} clean pairs {worth.taken:,} would take theirs; {shares['added']:.0%} of "
+        f"these add something true, {shares['lost']:.0%} leave out something true, "
+        f"{shares['false']:.0%} say something false.",
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 _FOOTNOTE = (

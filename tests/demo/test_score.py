@@ -1,5 +1,7 @@
 """The score: by hand on a small truth, and on a real run from the command line."""
 
+import html
+import json
 import re
 import subprocess
 import sys
@@ -12,9 +14,11 @@ from curation.core.errors import CorpusError
 from curation.demo.defects import DEFECTS
 from curation.demo.generate import TRUTH_FILE
 from curation.demo.score import Fate, fates, score, tally
+from curation.demo.score_captions import Worth
 from curation.io.corpus import open_corpus
 from curation.io.store import Store
 from curation.io.tables import read_table
+from tests.io.chat_server import ChatServer, words_of
 from tests.pipeline.corpora import curate
 
 KEPT = Fate(kept=True)
@@ -122,3 +126,32 @@ def test_what_cannot_be_overlooked_is_caught_and_clean_pairs_stay(demo):
         assert one.caught == one.planted, name
     assert result.tallies["mismatched_caption"].caught == 0
     assert sum(result.wrong.values()) <= 1
+
+
+def test_new_captions_are_held_to_the_scenes(demo):
+    """Captions of an even length stay; of the others half gain a thing, half lose what they say."""
+    assert score(demo, demo / "run").worth is None
+
+    def said(payload: dict[str, Any]) -> str:
+        text = html.unescape(words_of(payload).split('<data name="caption">')[1])
+        text = text.split("</data>")[0].strip()
+        made = (text, f"{text} and a violet zebra", text, "Zebras.")
+        return made[len(text) % 4]
+
+    with ChatServer(say=said) as server:
+        off = ("content", "retention", "min_length", "max_length")
+        checks = [f"choose_caption.{name}=none" for name in off]
+        model = ["recaption.model=tiny", f"recaption.servers={server.url}", "recaption.floor="]
+        curate(demo / "source", demo / "new", *model, *checks)
+    found = score(demo, demo / "new").worth
+    lines = (demo / "source" / "pairs.jsonl").read_text(encoding="utf-8").splitlines()
+    pairs = [json.loads(line) for line in lines]
+    kept = fates(open_corpus(str(demo / "new")))
+    ways = [
+        len(pairs[row["row"]]["caption"].strip()) % 4
+        for row in read_table(Store(str(demo)), TRUTH_FILE).to_pylist()
+        if row["defect"] is None and kept[row["row"]].kept
+    ]
+    wrong, lost = ways.count(1) + ways.count(3), ways.count(3)
+    assert min(wrong, lost) > 20
+    assert found == Worth(clean=len(ways), taken=len(ways), false=wrong, lost=lost, added=0)
