@@ -185,18 +185,19 @@ class Sample:
         trained = find_trained(self.checkpoint)
         if trained.note:
             print(trained.note, file=sys.stderr)
-        print(
-            answer(
-                trained,
-                self.image,
-                self.prompt,
-                chat=self.chat,
-                max_tokens=self.max_tokens,
-                temperature=self.temperature,
-                seed=self.seed,
-                device=resolved_device(self.device),
-            ).strip()
-        )
+        said = answer(
+            trained,
+            self.image,
+            self.prompt,
+            chat=self.chat,
+            max_tokens=self.max_tokens,
+            temperature=self.temperature,
+            seed=self.seed,
+            device=resolved_device(self.device),
+        ).strip()
+        if not said:
+            print("(the model ends its answer before a word)", file=sys.stderr)
+        print(said)
         return 0
 
 

@@ -276,7 +276,8 @@ def test_a_sample_is_asked_about_an_image(trained, tmp_path, capsys) -> None:
     picture.write_bytes(jpeg(0)[0])
     asked = ("sample", trained, "--image", picture, "--prompt", "A", "--max-tokens", "4")
     assert curate(*asked) == 0
-    greedy = capsys.readouterr().out
+    greedy, told = capsys.readouterr()
+    assert ("ends its answer before a word" in told) == (not greedy.strip())
     assert curate(*asked) == 0
     assert capsys.readouterr().out == greedy
     assert curate(*asked, "--temperature", "5", "--seed", "1") == 0

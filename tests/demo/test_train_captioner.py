@@ -126,7 +126,7 @@ def test_the_model_that_ships_beats_the_originals_and_itself_without_them(tmp_pa
     assert kept["both"]["false_facts_dropped"] > 0.6
     for kind in ("object", "attribute", "relation", "place"):
         assert facts["both"][kind]["precision"] > facts["picture"][kind]["precision"]
-    for kind in ("attribute", "place", "all"):
+    for kind in ("object", "attribute", "place", "all"):  # relations are no better
         assert facts["both"][kind]["precision"] > facts["original"][kind]["precision"] + 0.03
     assert found["claims"]["auc"] > 0.7
     shutil.copy(DEMO_CAPTIONER / "metrics.json", tmp_path)
