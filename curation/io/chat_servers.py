@@ -161,7 +161,7 @@ class Servers:
         del self._probing[server.url]
         # It completes a word, so further faults are as likely the requests' as its own.
         server.aside, server.faults, server.probes = False, 0, 0
-        server.window, server.rising = float(min(_START, server.most)), True
+        server.window, server.rising = 1.0, True  # one that kills it then hits no other
         self._wake_all()
 
     def note_life(self) -> None:

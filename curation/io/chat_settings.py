@@ -4,6 +4,9 @@ import os
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+GIVE_UP = 32
+"""Samples in a row without an answer that tell of the servers rather than of themselves."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ChatSettings:
@@ -21,7 +24,7 @@ class ChatSettings:
     """Without any server, after which the run ends."""
     attempts: int = 5
     """Faults of one sample, after which it has an error."""
-    give_up: int = 32
+    give_up: int = GIVE_UP
     """Samples in a row that end in a fault of the servers, after which the run ends."""
     answer_bytes: int = 256 << 10
     """Of an answer; a longer one is none."""

@@ -58,12 +58,16 @@ def layers_of(operators: tuple[Operator, ...], shards_sha256: str = "") -> dict[
         for name in operator.provides.names:
             if name in taken:
                 raise UsageError(f"{operator.name} gives {name}, a column that is there already")
-        earlier = operator.before
-        before = Layer(earlier.name, operator_fingerprint(earlier, reads)) if earlier else None
-        layers[operator.name] = Layer(operator.name, operator_fingerprint(operator, reads), before)
+        layers[operator.name] = _layer(operator, reads)
         providers |= dict.fromkeys(operator.provides.names, operator.name)
         provided |= {field.name: field.type for field in operator.provides}
     return layers
+
+
+def _layer(operator: Operator, reads: dict[str, str]) -> Layer:
+    """Layer of an operator, behind it those that it may mend."""
+    before = _layer(operator.before, reads) if operator.before is not None else None
+    return Layer(operator.name, operator_fingerprint(operator, reads), before)
 
 
 def _check_widths(operator: Operator, provided: dict[str, pa.DataType]) -> None:

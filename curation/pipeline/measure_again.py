@@ -45,13 +45,14 @@ class MendShard(MeasureShard):
         return said
 
     def _before(self, shard: ShardRef, layer: Layer) -> pa.Table | None:
-        """What there is to mend."""
-        if layer.before is None:
-            return None
-        path = layer.before.path(shard.shard)
-        if (read_footer(self.store, path) or {}).get("index") != shard.index_sha256:
-            return None
-        return read_table(self.store, path)
+        """What there is to mend: the newest layer that has the shard."""
+        before = layer.before
+        while before is not None:
+            path = before.path(shard.shard)
+            if (read_footer(self.store, path) or {}).get("index") == shard.index_sha256:
+                return read_table(self.store, path)
+            before = before.before
+        return None
 
 
 def _again(rows: pa.Table) -> list[bool]:
@@ -61,6 +62,6 @@ def _again(rows: pa.Table) -> list[bool]:
 
 def how_again(layer: LayerRef) -> str:
     """What to say behind a layer's errors where some of its rows can be asked about again."""
-    if "again" not in layer.parameters or not PASSING & set(layer.errors):
-        return ""
-    return f" (--set {layer.operator}.again={layer.parameters['again'] + 1} asks about those again)"
+    if layer.parameters.get("again") != 0 or not PASSING & set(layer.errors):
+        return ""  # what failed twice will fail again
+    return f" (--set {layer.operator}.again=1 asks about those again)"

@@ -11,6 +11,7 @@ from curation.engines.local import LocalEngine
 from curation.io.corpus import Corpus, open_corpus
 from curation.io.sources import SourceOptions
 from curation.io.tables import read_table
+from curation.operators.vision_language import chat_operator
 from curation.operators.vision_language.recaption import Recaption
 from curation.pipeline.ingest import IngestRequest, ingest
 from curation.pipeline.measure import layers_of, measure
@@ -20,6 +21,11 @@ from tests.pipeline.corpora import write_pairs
 ROWS = 24
 FAIL = ("number 3 ", "number 4 ", "number 17 ")
 """Of three shards of eight, all but the second have rows that fail."""
+
+
+def refusing(payload: dict[str, Any], seen: int) -> str:
+    number = int(words_of(payload).split("number ")[1].split()[0])
+    return "answer" if number % 3 else "400"
 
 
 @pytest.fixture
@@ -77,6 +83,25 @@ def test_what_stays_away_stays_an_error(corpus):
     assert [row["error"] for row in first] == [row["error"] for row in second]
 
 
+def test_rows_that_are_refused_for_good_end_no_run(corpus, monkeypatch):
+    """That all that is asked about fails is no wonder where only failures are asked about."""
+    with ChatServer(refusing) as server:
+        first = asked(corpus, server, 0)
+        monkeypatch.setattr(chat_operator, "GIVE_UP", 4)
+        again = asked(corpus, server, 1)
+    assert [row["error"] for row in first].count("refused_by_server") == 8
+    assert [row["error"] for row in again] == [row["error"] for row in first]
+
+
+def test_the_newest_layer_there_is_is_mended(corpus):
+    with ChatServer(failing) as server:
+        asked(corpus, server, 0)
+    with ChatServer() as server:
+        found = asked(corpus, server, 3)
+        assert len(server.asked) == len(FAIL)
+    assert not any(row["error"] for row in found)
+
+
 def test_what_the_layer_before_lacks_is_asked_as_at_first(corpus):
     """As where it was collected, or its run killed."""
     with ChatServer() as server:
@@ -89,5 +114,5 @@ def test_what_the_layer_before_lacks_is_asked_as_at_first(corpus):
 
 
 def test_nothing_is_asked_less_than_once():
-    with pytest.raises((ValueError, UsageError), match="again must be at least 0"):
+    with pytest.raises((ValueError, UsageError), match="again must be 0 to 99"):
         Recaption(again=-1)

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Literal
 
 from curation.operators.text.facts_evidence import Evidence, word_numbers
 from curation.operators.text.facts_forms import (
@@ -91,6 +92,8 @@ _BEFORE = re.compile(r"[^\W\d_]+")
 _SIDES_UNIT = re.compile(r"[ -]?([^\W\d_]{2,12})\b")
 _MODES = frozenset(("2d", "3d"))
 """Digits and a letter that are plain words."""
+_MILLIONS = frozenset(("M", "B", "Bn", "BN", "bn", "Mn", "mn"))
+"""Glued to a number these may be its magnitude; small m and b are others."""
 _LOOSE = frozenset(("in", "second", "a", "ma", "mo", "ac", "day", "month", "year", "hour", "week"))
 """Words that are units only beside digits, or not at all after a number up to ten."""
 
@@ -258,19 +261,15 @@ def _numbers(text: str, evidence: Evidence) -> _Found:
     """Amounts with a unit, numbers above ten, and codes that begin with digits."""
     for match in _NUMBER.finditer(text):
         if match["sides"]:
-            sides = [canonical(Decimal(side)) for side in re.findall(r"\d+(?:\.\d+)?", match[0])]
-            after = _SIDES_UNIT.match(text, match.end())
-            unit = unit_of(folded(after[1])) if after and after[1] not in _LOOSE else None
-            stated = all(side in evidence.numbers for side in sides)
-            end = after.end() if after and unit else match.end()
-            yield match.start(), end, stated and (not unit or unit in evidence.units), "unit"
+            yield _sides(text, match, evidence)
             continue
-        value = _value(match["digits"] or match["words"] or match["spelt"])
+        value, glued = _amount(match)
         if value is None:
             continue
-        times = _magnitude(text, match.end())
-        stated = canonical(value * times) in evidence.numbers
-        glued = match["glued"] or ""
+        if kind := _glued(evidence, match, value):
+            yield match.start(), match.end(), True, kind
+            continue
+        stated = canonical(value * _magnitude(text, match.end())) in evidence.numbers
         unit, end = _unit(text, match, glued)
         if glued.lower() == "k" and "ct" in evidence.units:
             unit = "ct"
@@ -281,13 +280,46 @@ def _numbers(text: str, evidence: Evidence) -> _Found:
             decades = (match["digits"], "19" + match["digits"], "20" + match["digits"])
             yield match.start(), end, not evidence.numbers.isdisjoint(decades), "date"
         elif glued.lower() in MAGNITUDES and _times(value, glued) in evidence.numbers:
-            yield match.start(), end, True, "number"
+            yield match.start(), match.end(), True, "number"
         elif glued:
             code = match["digits"] + glued
             if code.lower() not in _MODES:
                 yield match.start(), end, evidence.has_word(code) or _parts(evidence, code), "name"
-        elif value * times > 10:
+        elif value * _magnitude(text, match.end()) > 10:
             yield match.start(), match.end(), stated, "number"
+
+
+def _amount(match: re.Match[str]) -> tuple[Decimal | None, str]:
+    """A number, and the letters at it that are no magnitude of money."""
+    value, glued = _value(match["digits"] or match["words"] or match["spelt"]), match["glued"] or ""
+    if value is not None and match["money"] and glued.lower() in MAGNITUDES:
+        return Decimal(_times(value, glued)), ""
+    return value, glued
+
+
+def _sides(
+    text: str, match: re.Match[str], evidence: Evidence
+) -> tuple[int, int, bool, Literal["unit"]]:
+    """A size, as 20 x 30 cm."""
+    sides = [canonical(Decimal(side)) for side in re.findall(r"\d+(?:\.\d+)?", match[0])]
+    after = _SIDES_UNIT.match(text, match.end())
+    unit = unit_of(folded(after[1])) if after and after[1] not in _LOOSE else None
+    stated = all(side in evidence.numbers for side in sides)
+    end = after.end() if after and unit else match.end()
+    return match.start(), end, stated and (not unit or unit in evidence.units), "unit"
+
+
+def _glued(evidence: Evidence, match: re.Match[str], value: Decimal) -> str | None:
+    """The kind of a number with letters at it that is stated as it is, or in full."""
+    glued = match["glued"]
+    if not glued or match["money"]:
+        return None
+    if glued in _MILLIONS and _times(value, glued) in evidence.numbers:
+        return "number"
+    code = match["digits"] + glued
+    if glued.isalpha() and code.lower() not in _MODES and evidence.has_word(code):
+        return "unit" if unit_of(folded(glued)) else "name"
+    return None
 
 
 def _magnitude(text: str, end: int) -> int:
@@ -298,6 +330,7 @@ def _magnitude(text: str, end: int) -> int:
 
 
 def _past_magnitude(text: str, end: int) -> int:
+    """Where the word for it ends, if one follows."""
     after = _SIDES_UNIT.match(text, end)
     return after.end() if after and _magnitude(text, end) > 1 else end
 
@@ -312,7 +345,7 @@ def _unit(text: str, match: re.Match[str], glued: str) -> tuple[str | None, int]
         return unit_of(match["money"].strip()), match.end()
     if glued:
         return unit_of(folded(glued)) if glued not in "%°" else glued, match.end()
-    after = _UNIT_AFTER.match(text, match.end())
+    after = _UNIT_AFTER.match(text, _past_magnitude(text, match.end()))
     if after is None or match["ordinal"] or match["spelt"] or _OLD.match(text, match.end()):
         return None, match.end()
     word = folded(after[1]) if after[1] else after[2]

@@ -144,10 +144,13 @@ class Evidence:
         """The numbers that one run of digits may be."""
         text = re.sub(r"[,  ](?=\d{3}(?!\d))", "", match[0])
         values = {text.replace(",", "."), *re.findall(r"\d+", match[0])}
-        word = _RUN.match(
-            self._plain, match.end() + (self._plain[match.end() : match.end() + 1] == " ")
-        )
-        times = MAGNITUDES.get(word[0].lower()) if word else None
+        spaced = self._plain[match.end() : match.end() + 1] == " "
+        found = _RUN.match(self._plain, match.end() + spaced)
+        word = found[0].lower() if found else ""
+        money = self._plain[match.start() - 1 : match.start()] in (*"$€£¥₹",)
+        letters = word in ("k", "m", "b", "mn", "bn")
+        unlike = letters and (spaced or (word == "b" and not money))  # a long 5 m, a flat 3B
+        times = None if unlike else MAGNITUDES.get(word)
         for value in values:
             try:
                 number = Decimal(value)
@@ -155,9 +158,10 @@ class Evidence:
                 continue
             if times:
                 yield canonical(number * times)
-            if not times or (word and len(word[0]) < 3):  # 5 m are five metres, or as many millions
+            # 5m may be metres, 18k gold.
+            if not times or (not money and (word == "m" or (word == "k" and number <= _CARATS))):
                 yield canonical(number)
-            if len(value) == 2 and word and word[0].lower() == "s":
+            if len(value) == 2 and word == "s":
                 yield from _years(value)
 
     @cached_property
@@ -246,13 +250,19 @@ class Evidence:
                 return True
         return False
 
+    @property
+    def _cut(self) -> bool:
+        """Whether the text may have been cut off within its last word."""
+        text = self._plain.rstrip()
+        return len(text) >= _CUT and (text[-1].isalpha() or text.endswith(("..", "…")))
+
     def _slip(self, form: str) -> bool:
         """Whether a stated word differs by one letter within, or is cut off at the text's end."""
         last = self._runs[-1] if self._runs else ""
         if (
             4 <= len(last) < len(form)
             and form.startswith(last)
-            and (len(self._plain) >= _CUT or _DERIVED.fullmatch(form, len(last)))
+            and (self._cut or _DERIVED.fullmatch(form, len(last)))
         ):
             return True
         return (
@@ -272,6 +282,9 @@ class Evidence:
                 found.setdefault(word[0], []).append(word)
         return found
 
+
+_CARATS = 24
+"""Of pure gold."""
 
 _CUT = 40
 """Characters of the shortest text that may have been cut off: Niger ends a shorter one whole."""

@@ -9,7 +9,7 @@ from typing import Final
 from curation.core.errors import UsageError
 from curation.core.operator import Operator
 from curation.io.chat_models import served_model
-from curation.io.chat_settings import ChatSettings, key
+from curation.io.chat_settings import GIVE_UP, ChatSettings, key
 from curation.models.captioner import DEMO_CAPTIONER, weights_name
 from recaption_prompts import Prompt
 
@@ -18,6 +18,9 @@ EMBEDDED: Final = "embedded"
 
 _COMPUTE: Final = ("numpy", "tokenizers", "torch")
 """Distributions whose version changes what the embedded model computes."""
+
+_MOST_AGAIN: Final = 99
+_NEVER: Final = 1 << 62
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,8 +64,8 @@ class ChatOperator(Operator):
         for name in ("max_tokens", "max_chars", "max_pixels", "decoders"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.again < 0:
-            raise ValueError(f"again must be at least 0, got {self.again}")
+        if not 0 <= self.again <= _MOST_AGAIN:
+            raise ValueError(f"again must be 0 to {_MOST_AGAIN}, got {self.again}")
         if not 28 <= self.image_side <= 16_384:
             raise ValueError(f"image_side must be 28 to 16384 pixels, got {self.image_side}")
         settings = self.settings  # checks its own
@@ -94,6 +97,8 @@ class ChatOperator(Operator):
             sample_seconds=self.sample_seconds,
             outage_seconds=self.outage_seconds,
             attempts=self.attempts,
+            # Nothing but what failed before: that all of it fails again tells nothing of servers.
+            give_up=_NEVER if self.again else GIVE_UP,
         )
 
     @property

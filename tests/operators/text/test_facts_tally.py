@@ -69,7 +69,7 @@ def test_the_table_follows_from_the_tally():
     assert row("all four", pooled("first_run")) in page
 
 
-def test_the_last_set_meets_the_goal_and_was_not_developed_on():
+def test_the_last_set_meets_the_goal_and_later_changes_move_none_of_its_counts():
     assert written("fourth", "first_run") == written("fourth", "now")
     assert min(written("fourth", "first_run").bounds) >= 0.8
     assert written("fourth", "first_run").claims >= 100
