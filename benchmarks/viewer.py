@@ -12,6 +12,8 @@ from tests.report.viewer.large import PER_SHARD, enlarge
 
 SIZES = ((1_000_000, 0.2), (10_000_000, 2.0))
 """Samples, and seconds that an answer may take."""
+STRIPS = 1.0
+"""Seconds that the samples beside a line may take: they come once it rests."""
 MOVED, OTHER = "heuristics.min_side", "heuristics.blur"
 
 
@@ -31,8 +33,15 @@ def _dragged(corpus: Path, samples: int, most: float) -> list[Figure]:
             ),
             5,
         )
+        strips = best(lambda: view.strip(MOVED, {MOVED: 230.0 + 0.01 * next(places)}), 5)
         view.close()
     return [
+        Figure(
+            f"the strips beside a dragged line on {samples:,} samples",
+            f"{1000 * strips:.0f} ms",
+            f"under {1000 * max(most, STRIPS):.0f} ms",
+            strips < max(most, STRIPS),
+        ),
         Figure(
             f"what if on {samples:,} samples, a line dragged",
             f"{1000 * moved:.0f} ms ({1000 * both:.0f} ms where another has moved, too; opened in "
@@ -40,7 +49,7 @@ def _dragged(corpus: Path, samples: int, most: float) -> list[Figure]:
             f"{peak.bytes / 1e9:.1f} GB)",
             f"under {1000 * most:.0f} ms",
             max(moved, both) < most,
-        )
+        ),
     ]
 
 

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from curation.core.errors import UsageError
+from curation.core.step import NOT_ASKED
 from curation.io.corpus import open_corpus
 from curation.report.labels import read_labels
 from curation.report.tune import Fit, Tuning, plain_number, told, tune
@@ -63,6 +64,8 @@ def _print(console: Console, path: str, found: Tuning) -> None:
     for fit in found.fits:
         sign = _SIGN[fit.kind]
         to = f"{sign} {plain_number(fit.suggested.threshold)}" if fit.flag else ""
+        if fit.share is not None:
+            to = f"top {plain_number(fit.share)} ({sign} {fit.suggested.threshold:.4g})"
         now = f"{sign} {plain_number(fit.now.threshold)}"
         rests = f"{fit.moved:,}" if fit.flag else ""
         table.add_row(Text(fit.name), now, *_scores(fit.now), to, rests)
@@ -82,6 +85,7 @@ def _lines(path: str, found: Tuning) -> list[str]:
         lines.append(
             f"not used: {found.strangers:,} label{many} of no readable sample of this corpus"
         )
+    lines += [f"not fitted: {why}" for why in found.idle if not why.endswith(NOT_ASKED)]
     held = "(de-duplication and balance held as they are)"
     if found.flags:
         lines.append(

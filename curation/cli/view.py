@@ -5,6 +5,7 @@ from typing import Any
 
 import tyro
 
+from curation.cli.common import Files, blocklists
 from curation.core.errors import UsageError
 
 _MOVED = 48
@@ -31,6 +32,10 @@ class View:
     """Folder of a checkpoint or tokenizer that training samples are shown with; the small one that
     is shipped is taken if none is named."""
 
+    blocklist: Files = ()
+    """Blocklist whose file is at hand: every sample is held against it, so that the pictures are
+    seen of those that fell before its stage and that it does not stop; can be given again."""
+
     def run(self) -> int:
         from curation.report.viewer.answers import Answers  # the web server, for this command only
         from curation.report.viewer.server import serve
@@ -38,10 +43,11 @@ class View:
 
         if not 0 <= self.port < 65_536:
             raise UsageError(f"--port is 0 to 65535, got {self.port}")
-        views = {"a": open_view(self.path, self.checkpoint, self.tokenizer)}
+        lists = blocklists(self.blocklist)
+        views = {"a": open_view(self.path, self.checkpoint, self.tokenizer, lists)}
         compare = None
         if self.against:
-            views["b"] = open_view(self.against, self.checkpoint, self.tokenizer)
+            views["b"] = open_view(self.against, self.checkpoint, self.tokenizer, lists)
             compare = _Comparison(views["a"].corpus, views["b"].corpus)
         try:
             serve(

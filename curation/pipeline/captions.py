@@ -53,7 +53,7 @@ def with_captions(
     if "caption_facts" not in measured:
         raise UsageError(f"stage {choosing[0].name} needs caption_facts, which is not measured")
     checks = tuple(name for name in CHECKS if name in measured)
-    warnings = [*_same_model(recipe, measured)]
+    warnings = [*_same_model(recipe, measured), *_seen(choosing, measured)]
     found: Planted | None = None
     if CaptionClip.name in measured:
         found = planted_errors(corpus, measured[CaptionClip.name], progress)
@@ -79,6 +79,23 @@ def _same_model(recipe: Recipe, measured: dict[str, LayerRef]) -> list[str]:
         f"claim_check asks {names[ClaimCheck.name]}, which wrote the captions: it believes what it "
         "wrote; another model sees other errors"
     ]
+
+
+def _seen(choosing: list[ChooseCaption], measured: dict[str, LayerRef]) -> list[str]:
+    """What it means that claims may pass without a text."""
+    told = []
+    for step in choosing:
+        if step.seen is not None and ClaimCheck.name in measured:
+            told.append(
+                f"{step.name}.seen={step.seen:g}: sentences that claim_check gives at least that "
+                "P(yes) go on though no text states their claims"
+            )
+        elif step.seen is not None:
+            told.append(
+                f"{step.name}.seen={step.seen:g} does nothing: claim_check has not looked at the "
+                "captions (--set claim_check.servers=http://HOST:8000)"
+            )
+    return told
 
 
 def _told(found: Planted | None, choosing: list[ChooseCaption]) -> str:

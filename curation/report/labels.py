@@ -63,6 +63,11 @@ def _label(line: bytes, where: str) -> tuple[Place, Label]:
         raise UsageError(f"{where}: no JSON object") from error
     fields = said if isinstance(said, dict) else {}
     uid, shard, row, label = (fields.get(name) for name in ("uid", "shard", "row", "label"))
+    if "uid" in fields and "label" in fields and not {"shard", "row"} <= fields.keys():
+        raise UsageError(
+            f"{where}: no shard and row; twins share a uid, so the label does not say which one "
+            "it is of: mark again in curate view"
+        )
     named = isinstance(uid, str) and isinstance(label, str) and label in (KEEP, DROP)
     if not (named and type(shard) is int and type(row) is int):
         raise UsageError(f"{where}: a label has uid, shard, row, and label: keep or drop")

@@ -2,7 +2,8 @@
 
 A blocklist names what nobody should see. A picture is therefore shown only of samples that every
 list named for this corpus or its export has been held against and did not stop: not of those that
-an earlier stage took away before the list was looked at.
+an earlier stage took away before the list was looked at, unless the list's file is at hand and
+they were looked up in it (curation.report.viewer.listed).
 """
 
 from collections.abc import Iterable, Mapping
@@ -81,9 +82,15 @@ class Curtain:
 
 
 def curtain(
-    manifest: CorpusManifest, export: ExportManifest | None, exported: frozenset[Place] | None
+    manifest: CorpusManifest,
+    export: ExportManifest | None,
+    exported: frozenset[Place] | None,
+    given: frozenset[str] = frozenset(),
 ) -> Curtain:
-    """What the manifest says of blocklists. `exported`: see `exported_of`."""
+    """What the manifest says of blocklists. `exported`: see `exported_of`.
+
+    `given` are hashes of lists that every sample is held against elsewhere.
+    """
     recipe = stage_recipes(manifest.recipe)
     order = {stage.stage: nth for nth, stage in enumerate(manifest.stages)}
     looked: dict[str, int] = {}
@@ -97,10 +104,21 @@ def curtain(
                 looked.setdefault(listed["sha256"], nth)
     # Ingest looks at bytes and names, not at pixels: only a stage has looked a list up whole.
     never = len(order)
+    named -= given
+    looked = {sha: nth for sha, nth in looked.items() if sha not in given}
     last = max([*looked.values(), *(looked.get(sha, never) for sha in named)], default=-1)
     blocking = frozenset(n for n, stage in recipe.items() if stage.get("kind") == BLOCKLIST)
     listed = export is not None and bool(export_lists(export))
     return Curtain(blocking, last, order, (exported or frozenset()) if listed else None)
+
+
+def list_names(manifest: CorpusManifest, export: ExportManifest | None) -> dict[str, str]:
+    """Names of the lists that a corpus and its export name, by SHA-256."""
+    said = [x for i in manifest.inputs for x in i.options.get("blocklists", [])]
+    for stage in stage_recipes(manifest.recipe).values():
+        said += stage.get("lists", [])
+    said += export_lists(export) if export is not None else []
+    return {str(x["sha256"]): str(x.get("name", "")) for x in said}
 
 
 def export_lists(export: ExportManifest) -> list[Any]:

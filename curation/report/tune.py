@@ -21,7 +21,14 @@ from curation.report.tune_ascent import Ascent
 from curation.report.tune_curve import Bools, Curve, Measured, Point, curve_of, point_of, roundest
 from curation.report.viewer.fates import HIDDEN, Fates, fates_of
 from curation.report.viewer.measures import MeasureStore
-from curation.report.viewer.whatif import CLIP_RULE, Movable, WhatIf, rules_of
+from curation.report.viewer.movable import (
+    CLIP_FIELDS,
+    Limits,
+    Movable,
+    idle_rules,
+    rules_of,
+)
+from curation.report.viewer.whatif import WhatIf
 from schemas import QUARANTINED
 
 
@@ -40,6 +47,8 @@ class Fit:
     """Where the whole recipe decides best, alone; `now` where it stays."""
     flag: str
     """What `curate select` and the others take to set it; empty where it stays."""
+    share: float | None = None
+    """What `flag` sets, where that is a top fraction: `suggested` has the score it comes to."""
     moved: int
     """Labelled samples that the whole recipe decides otherwise without this move, made with the
     others: what it rests on."""
@@ -66,6 +75,8 @@ class Tuning:
     """Samples of the whole corpus that the recipe keeps."""
     kept: int
     """What the suggested thresholds would keep, with every other stage held as it is."""
+    idle: list[str]
+    """Stages that would hold a threshold and are off, and why."""
 
     @property
     def flags(self) -> list[str]:
@@ -99,7 +110,7 @@ def tune(corpus: Corpus, labels: Mapping[Place, Label]) -> Tuning:
     ascent = Ascent(
         measures=measured,
         keeps=keeps,
-        free=whatif.outcome({rule.name: _loosest(rule) for rule in rules})[positions],
+        free=whatif.passing({rule.name: _loosest(rule) for rule in rules})[positions],
         thresholds=tuple(rule.threshold for rule in rules),
     )
     found = ascent.run()
@@ -108,9 +119,10 @@ def tune(corpus: Corpus, labels: Mapping[Place, Label]) -> Tuning:
         for rule, held, threshold in zip(rules, measured, found, strict=True)
         if threshold != rule.threshold
     }
-    now, then = whatif.outcome({})[positions], whatif.outcome(moved)
+    settings = _settings(whatif, rules, moved)
+    now, then = whatif.outcome({})[positions], whatif.outcome(settings)
     fits = [
-        _fit(rule, held, keeps, moved.get(rule.name), ascent.resting(n))
+        _fit(rule, held, keeps, (moved.get(rule.name), settings.get(rule.name)), ascent.resting(n))
         for n, (rule, held) in enumerate(zip(rules, measured, strict=True))
     ]
     return Tuning(
@@ -122,7 +134,29 @@ def tune(corpus: Corpus, labels: Mapping[Place, Label]) -> Tuning:
         together=point_of(math.nan, then[positions], keeps),
         kept_now=whatif.kept,
         kept=int(np.count_nonzero(then)),
+        idle=_idle(corpus),
     )
+
+
+def _idle(corpus: Corpus) -> list[str]:
+    lines = idle_rules(corpus.manifest).values()
+    return list(dict.fromkeys(line for each in lines for line in each))
+
+
+def _settings(whatif: WhatIf, rules: list[Movable], moved: Limits) -> dict[str, float]:
+    """What sets the moved thresholds: of a top fraction the share of those that come to it then.
+
+    It is set, too, where its line stays and another share of them has to.
+    """
+    settings = {rule.name: moved[rule.name] for rule in rules if rule.name in moved}
+    for rule in rules:
+        if rule.share is not None:
+            goes = settings.pop(rule.name, rule.threshold)
+            ranks = whatif.ranks(rule.name, whatif.limits(settings))
+            share = ranks.share(goes)
+            if ranks.cut(share) != ranks.cut(rule.share):
+                settings[rule.name] = share
+    return settings
 
 
 def _loosest(rule: Movable) -> float:
@@ -145,14 +179,19 @@ def _measured(store: MeasureStore, rule: Limit, positions: npt.NDArray[np.int64]
     column = store.number(rule.column)
     values = column.values[positions].astype(np.float64)
     fails = np.zeros(len(values), bool)
-    if rule.drops_missing and rule.reason == CLIP_RULE:
+    if rule.drops_missing and rule.reason in CLIP_FIELDS:
         fails = np.isnan(values)
     elif rule.drops_missing and column.missing is not None:
         fails = np.array(column.missing[positions])
     return Measured(values=values, kind=rule.kind, unmeasured=fails)
 
 
-def _fit(rule: Movable, held: Measured, keeps: Bools, goes: float | None, moved: int) -> Fit:
+Goes = tuple[float | None, float | None]
+"""Where a threshold goes and what sets it, each null where it stays."""
+
+
+def _fit(rule: Movable, held: Measured, keeps: Bools, to: Goes, moved: int) -> Fit:
+    goes, setting = to if to[1] is not None else (None, None)
     now = point_of(rule.threshold, held.passes(rule.threshold), keeps)
     return Fit(
         name=rule.name,
@@ -160,7 +199,8 @@ def _fit(rule: Movable, held: Measured, keeps: Bools, goes: float | None, moved:
         kind=rule.limit.kind,
         now=now,
         suggested=now if goes is None else point_of(goes, held.passes(goes), keeps),
-        flag="" if goes is None else f"{rule.flag}={plain_number(goes)}",
+        flag="" if setting is None else f"{rule.flag}={plain_number(setting)}",
+        share=None if rule.share is None else setting,
         moved=moved,
         missing=int(np.count_nonzero(np.isnan(held.values))),
         curve=curve_of(held, keeps),

@@ -193,7 +193,7 @@ class PackBuilder:
             laid = self._processor.sample(parts, slot.first, slot.stop)
             if len(laid.ids) != slot.tokens:
                 raise ValueError("another sample than was planned")
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             return self._lost(name, slot.tokens)
         pixels, error = [], None
         for medium in laid.media:

@@ -225,7 +225,7 @@ class CostWeights:
 
     The defaults are GLM-4.1V-9B's: 6 a parameter of the decoder (8.2e9) and of the vision tower
     with its merger (7.3e8 a patch), causal attention of 40 layers of width 4,096, attention within
-    a frame of 24 layers of width 1,536.
+    a frame of 24 layers of width 1,536, and its head of 6.2e8 for a word to predict.
     """
 
     token: float = 4.9e10
@@ -234,6 +234,8 @@ class CostWeights:
     patch: float = 4.4e9
     patch_square: float = 4.4e5
     """A pair of patches of one frame."""
+    supervised: float = 3.7e9
+    """A token to learn: the head, which in a small model is most of the work."""
 
     def costs(self, packs: Packs) -> npt.NDArray[np.float64]:
         """Of each pack; integer sums, so that the order of samples does not matter."""
@@ -243,6 +245,7 @@ class CostWeights:
             + self.square * packs.sums(tokens * tokens)
             + self.patch * packs.sums(packs.items["patches"])
             + self.patch_square * packs.sums(packs.items["patch_squares"])
+            + self.supervised * packs.sums(packs.items["supervised"])
         )
         return costs
 

@@ -5,7 +5,7 @@ vision settings, layout, the shard's index), so that stages and restarts count o
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -130,23 +130,19 @@ class CountShard:
         return part.samples
 
     def _count(self, row: dict[str, Any]) -> dict[str, Any]:
-        first, last = row["members"][0], row["members"][-1]
-        start = first["offset"] - BLOCK
-        counted = {
-            "shard": row["shard"],
-            "row": row["row"],
-            "offset": start,
-            "size": last["offset"] + last["size"] - start,
-            "error": None,
-        }
+        counted = {"shard": row["shard"], "row": row["row"], "error": None}
         try:
+            offset, size = _place(row["members"])
             laid = self.processor.lay_out(json.loads(row["segments"]))
-        except (ValueError, KeyError, TypeError):
-            return {**counted, "tokens": 0, "supervised": 0, "error": "malformed"}
+        except (ValueError, TypeError, RecursionError):
+            nothing = dict.fromkeys(("tokens", "supervised", "offset", "size"), 0)
+            return {**counted, **nothing, "error": "malformed"}
         tokens = [len(part.ids) for part in laid]
         supervised = [len(part.ids) if part.learnt else 0 for part in laid]
         return {
             **counted,
+            "offset": offset,
+            "size": size,
             "tokens": sum(tokens) + ENDS,
             "supervised": sum(supervised) + 1,
             "segment_tokens": tokens,
@@ -154,6 +150,17 @@ class CountShard:
             "segment_patches": [part.medium.patches if part.medium else 0 for part in laid],
             "segment_patch_squares": [_squares(part) for part in laid],
         }
+
+
+def _place(members: Sequence[dict[str, int]]) -> tuple[int, int]:
+    """Where a sample begins in its tar, and its bytes. Raises ValueError or TypeError for none."""
+    if not members:
+        raise ValueError("no members")
+    start = members[0]["offset"] - BLOCK
+    size = members[-1]["offset"] + members[-1]["size"] - start
+    if start < 0 or size < BLOCK:
+        raise ValueError("members that lie nowhere in a tar")
+    return start, size
 
 
 def _squares(part: Laid) -> int:

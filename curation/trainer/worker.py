@@ -1,11 +1,14 @@
-"""A loader worker: builds the packs it is asked for, one behind another."""
+"""A loader worker: builds the packs it is asked for, one behind another.
+
+What goes wrong is sent in the pack's place, so that the trainer tells it in the worker's words.
+"""
 
 import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
-from curation.core.errors import CurationError
+from curation.core.errors import CurationError, RunError
 from curation.models.glm4v.processor import Processor
 from curation.trainer.handover import send
 from curation.trainer.pack import PackBuilder, Slot
@@ -31,9 +34,21 @@ def serve(pipe: Connection, setup: WorkerSetup) -> None:
     while True:
         try:
             slots: Sequence[Slot] = pipe.recv()
-            try:
-                send(pipe, builder.build(slots))
-            except CurationError as error:
-                send(pipe, error)
+            _answer(pipe, builder, slots)
         except (EOFError, BrokenPipeError, ConnectionResetError):
             return
+
+
+def _answer(pipe: Connection, builder: PackBuilder, slots: Sequence[Slot]) -> None:
+    """Sends the pack, or what went wrong. Raises BrokenPipeError where nobody listens any more."""
+    try:
+        send(pipe, builder.build(slots))
+    except (BrokenPipeError, ConnectionResetError):
+        raise
+    except MemoryError:
+        send(pipe, RunError("a loader worker ran out of memory: resume with fewer --workers"))
+    except CurationError as error:
+        send(pipe, error)
+    except Exception as error:  # a fault of ours; without its words it would look like a kill
+        told = f"a loader worker failed ({error!r:.200}); --workers 0 shows where"
+        send(pipe, RunError(told))

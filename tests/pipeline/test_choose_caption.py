@@ -15,6 +15,7 @@ from curation.core.progress import SILENT
 from curation.engines.local import LocalEngine
 from curation.io.corpus import Corpus, open_corpus
 from curation.io.tables import read_table, write_table
+from curation.pipeline.captions import with_captions
 from curation.pipeline.decide import decide
 from curation.pipeline.run import decide_and_save
 from curation.relational.choose_caption import ChooseCaption
@@ -230,6 +231,16 @@ def test_a_threshold_moves_choices_and_a_later_command_keeps_it(copy):
         (summary,) = (s for s in decided(copy, *given).manifest.stages if s.choices)
         assert summary.choices["new"] == 9
         assert sum(summary.choices.values()) == PAIRS
+
+
+def test_what_may_pass_unstated_is_told(copy):
+    told = decided(copy, "choose_caption.seen=0.9").manifest.warnings
+    assert any("sentences that claim_check gives at least" in warning for warning in told)
+    corpus = open_corpus(str(copy))
+    layers = [ref for ref in corpus.manifest.layers if ref.operator != "claim_check"]
+    recipe = plain_recipe().with_settings(["choose_caption.seen=0.9"])
+    _, told = with_captions(corpus, recipe, layers, SILENT)
+    assert any("seen=0.9 does nothing" in warning for warning in told)
 
 
 class Forgetful(ChooseCaption):

@@ -279,6 +279,23 @@ def test_a_line_that_is_no_label_is_named(line, tmp_path):
         read_labels(str(tmp_path / "l.jsonl"))
 
 
+def test_labels_without_a_place_are_refused_in_one_line(out, tmp_path, capsys):
+    file = tmp_path / "old.jsonl"
+    file.write_text(json.dumps({"uid": "0" * 32, "label": "keep"}) + "\n")
+    assert main(["tune", str(out), "--labels", str(file)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"curate: {file}, line 1: no shard and row; twins share a uid")
+
+
+def test_twins_may_be_labelled_apart(out, tmp_path):
+    rows = ledger(open_corpus(str(out))).to_pylist()[:2]
+    lines = [{"uid": "a" * 32, "shard": r["shard"], "row": r["row"], "label": label}
+             for r, label in zip(rows, ("keep", "drop"), strict=True)]  # fmt: skip
+    file = tmp_path / "l.jsonl"
+    file.write_text("\n".join(map(json.dumps, lines)))
+    assert [label.keep for label in read_labels(str(file)).values()] == [True, False]
+
+
 def test_labels_of_one_kind_or_of_another_corpus_are_refused(out, tmp_path, capsys):
     file = tmp_path / "l.jsonl"
     write_labels(out, file, lowest=0)

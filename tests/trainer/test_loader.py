@@ -17,6 +17,7 @@ from curation.families.image_text import image_segment, text_segment
 from curation.models.glm4v.batch import IGNORED
 from curation.models.glm4v.vision_input import patches
 from curation.trainer.loader import Loader, resume_step
+from curation.trainer.pack import Slot
 from curation.trainer.plan import Plan
 from tests.trainer.plans import planned, step_hashes
 from tests.trainer.samples import VIDEO_FPS, clip, jpeg, shade, video_segment, write_export
@@ -136,6 +137,14 @@ def test_a_worker_says_what_is_wrong(exports, tmp_path):
             list(loader)
 
 
+def test_a_worker_that_fails_says_why(plan):
+    with Loader(plan, workers=1) as loader:
+        nowhere = Slot(corpus=99, shard=0, row=0, first=0, stop=1, tokens=4, offset=0, size=9)
+        loader._workers[0].send([nowhere])
+        with pytest.raises(RunError, match=r"worker failed \(IndexError.*--workers 0"):
+            loader._workers[0].receive()
+
+
 @pytest.mark.parametrize(("rank", "world"), [(0, 3), (2, 2), (-1, 1)])
 def test_ranks_that_do_not_divide_the_batch_are_refused(plan, rank, world):
     with pytest.raises(UsageError, match="multiple of the number of ranks"):
@@ -192,6 +201,49 @@ def test_a_damaged_tar_costs_only_the_samples_it_hits(tmp_path, damage, error):
     tar.write_bytes(damage(data, 0))
     failures = [failure for step in Loader(plan) for failure in step.failures]
     assert [failure.error for failure in failures] == [error]
+
+
+RECORDS = {
+    "no number": (b'"width":112,"height":112', b'"width":1e999,"height":1'),
+    "not whole": (b'"width":112', b'"width":1.5'),
+    "below 0": (b'"width":112', b'"width":-12'),
+    "no text": (b'"text":"seven"', b'"text":1234567'),
+    "no answer": (b'"loss":true', b'"loss":1.50'),
+    "deep": (b'"text":"' + b"x" * 2400, b'"text":' + b"[" * 2401),
+}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "workers"), [*((wrong, 0) for wrong in RECORDS), ("no number", 1)]
+)
+def test_a_record_that_is_wrong_keeps_its_place_unlearnt(tmp_path, wrong, workers):
+    samples = []
+    for n in range(3):
+        data, width, height = jpeg(8 * n)
+        texts = [text_segment(text, loss=True) for text in ("seven", "x" * 2400)]
+        samples.append(([image_segment("0.jpg", width, height), *texts], [("0.jpg", data)]))
+    folder = write_export(tmp_path / "e", "image-text", samples)
+    plan = planned(tmp_path / "p", [folder], seq_len=8192, global_batch=1)
+    (tar,) = folder.glob("*.tar")
+    before, after = RECORDS[wrong]
+    held = tar.read_bytes()
+    assert len(before) == len(after) and before in held
+    tar.write_bytes(held.replace(before, after, 1))
+    with Loader(plan, workers=workers) as loader:
+        (step,) = loader
+    (pack,) = step.packs
+    (failure,) = step.failures
+    assert failure.error == "corrupt_record"
+    learnt = {
+        name: bool((pack.labels[low:high] != IGNORED).any())
+        for name, low, high in zip(
+            pack.sample_ids, pack.cu_seqlens, pack.cu_seqlens[1:], strict=False
+        )
+        if name
+    }
+    assert len(learnt) == 3 and {name for name, yes in learnt.items() if not yes} == {
+        failure.sample
+    }
 
 
 def test_an_image_of_another_size_than_planned_is_refused(tmp_path):

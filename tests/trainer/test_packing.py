@@ -122,9 +122,13 @@ def test_steps_are_alike_in_cost_and_shuffled():
 
 def test_packs_are_taken_and_summed_as_one_by_one():
     packs = some_packs(20)
+    packs.items["supervised"] = packs.items["tokens"] // 3
     alone = packs.each()
-    weights = CostWeights(token=1, square=2, patch=0, patch_square=0)
-    sums = [int(pack["tokens"].sum()) + 2 * int((pack["tokens"] ** 2).sum()) for pack in alone]
+    weights = CostWeights(token=1, square=2, patch=0, patch_square=0, supervised=5)
+    sums = [
+        int((pack["tokens"] + 2 * pack["tokens"] ** 2 + 5 * pack["supervised"]).sum())
+        for pack in alone
+    ]
     assert weights.costs(packs).tolist() == sums
     order = np.random.default_rng(0).permutation(20)[:13]
     taken = packs.take(order).each()

@@ -101,13 +101,21 @@ class Processor:
         """Each segment in tokens, without what begins and ends a sample.
 
         Raises ValueError for a segment that cannot be laid out: an unknown type, a size of 0, a
-        box that is not four numbers of 0-999, timestamps that do not ascend.
+        box that is not four numbers of 0-999, timestamps that do not ascend, anything that the
+        schema of a segment does not allow.
         """
-        return [self._laid(segment) for segment in segments]
+        try:
+            return [self._laid(segment) for segment in segments]
+        except (KeyError, TypeError, OverflowError) as error:
+            raise ValueError(f"not a segment ({error!r:.80})") from error
 
     def _laid(self, segment: Segment) -> Laid:
         kind = segment["type"]
+        if kind in ("text", "box") and not isinstance(segment["loss"], bool):
+            raise TypeError("loss is neither true nor false")
         if kind == "text":
+            if not isinstance(segment["text"], str):
+                raise TypeError("text is none")
             return Laid(self.tokenizer.encode(segment["text"]), segment["loss"])
         if kind == "box":
             return Laid(self._box(segment["box"]), segment["loss"])

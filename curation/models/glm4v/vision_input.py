@@ -20,6 +20,10 @@ Grid = tuple[int, int, int]
 MEAN: Final = (0.48145466, 0.4578275, 0.40821073)
 STD: Final = (0.26862954, 0.26130258, 0.27577711)
 _MAX_ASPECT: Final = 200
+_MAX_SIDE: Final = 1 << 31
+"""Pixels; no image format holds more."""
+_MAX_SECONDS: Final = 1e9
+"""Thirty years: a time beyond is no time."""
 _EPSILON: Final = 1e-6
 """Seconds by which a frame may come early: timestamps are sums of rounded durations."""
 
@@ -74,8 +78,9 @@ class VisionSettings:
     def _grid(self, frames: int, width: int, height: int, *, image: bool) -> Grid:
         low = self.image_min_pixels if image else self.video_min_pixels
         high = self.image_max_pixels if image else self.video_max_pixels
-        if width < 1 or height < 1:
-            raise ValueError(f"no size: {width} x {height}")
+        for side in (width, height):
+            if not (isinstance(side, int) and 1 <= side < _MAX_SIDE):
+                raise ValueError(f"no size: {width!r:.40} x {height!r:.40}")
         tall, wide = _resized(frames, height, width, self, low, high)
         return (
             frames // self.temporal_patch_size,
@@ -118,10 +123,10 @@ def frame_times(timestamps: Sequence[float], settings: VisionSettings) -> list[f
     The first frame at or after every 1/fps second. Frames that were sampled at that rate already
     are all taken. An odd last frame is shown twice.
     """
-    if not timestamps:
-        raise ValueError("a video without timestamps")
     times = np.asarray(timestamps, np.float64)
-    if not np.isfinite(times).all() or (np.diff(times) < 0).any():
+    if times.ndim != 1 or not len(times):
+        raise ValueError("a video without timestamps")
+    if not (np.abs(times) < _MAX_SECONDS).all() or (np.diff(times) < 0).any():
         raise ValueError("timestamps that do not ascend")
     gap = float(np.median(np.diff(times))) if len(times) > 1 else 1 / settings.fps
     duration = float(times[-1] - times[0]) + gap

@@ -53,7 +53,9 @@ class Answers:
             "tokens": lambda view, q: view.tokens(_at(q)),
             "frames": lambda view, q: view.frames(_at(q), _whole(q, "nth", 0, BLOCKS)),
             "histogram": lambda view, q: view.histogram(q.get("measure", "")),
-            "recount": lambda view, q: view.recount(q.get("moved", ""), _settings(q)),
+            "recount": lambda view, q: view.recount(
+                q.get("moved", ""), _settings(q), _number(q["at"], 0.0) if q.get("at") else None
+            ),
             "strip": lambda view, q: view.strip(q.get("moved", ""), _settings(q)),
             "concepts": lambda view, _: view.concepts(),
             "map": lambda view, q: view.map(q.get("by", AXES)),
@@ -62,6 +64,7 @@ class Answers:
                 q.get("stage", "")[:200], _whole(q, "offset", 0, 1 << 40), _whole(q, "limit", 8, 24)
             ),
             "uids": lambda view, q: view.of_uids(q.getlist("uid")[:_UIDS]),
+            "places": lambda view, q: view.standing(map(_place, q.getlist("place")[:_UIDS])),
         }
         made = [
             Route(f"/api/{name}", self._json(answer), methods=["GET"])
@@ -202,6 +205,15 @@ def _number(text: str, otherwise: float) -> float:
 
 def _at(q: QueryParams) -> int:
     return _whole(q, "at", -1, 1 << 40)
+
+
+def _place(text: str) -> tuple[int, int, str]:
+    """`shard:row:uid`."""
+    shard, _, rest = text.partition(":")
+    row, _, uid = rest.partition(":")
+    if not all(part.isascii() and part.isdigit() and len(part) < 10 for part in (shard, row)):
+        raise UsageError(f"a place is shard:row:uid, got {text[:60]!r}")
+    return int(shard), int(row), uid
 
 
 def _whole(q: QueryParams, name: str, otherwise: int, most: int) -> int:

@@ -16,12 +16,13 @@ from curation.report.viewer.blocks import Block, Medium, Shown, renderer
 from curation.report.viewer.captions import COLUMNS, compared
 from curation.report.viewer.captions import SHOWN as COMPARED
 from curation.report.viewer.fates import HIDDEN, SHOWN
+from curation.report.viewer.movable import Movable
 from curation.report.viewer.parquet import quoted
 from curation.report.viewer.rows import RowReader
 from curation.report.viewer.thumbnails import why_none
 from curation.report.viewer.tiles import Tiles
 from curation.report.viewer.training import Training
-from curation.report.viewer.whatif import Movable, WhatIf
+from curation.report.viewer.whatif import WhatIf
 from curation.report.wording import GLOSSARY, masked
 from schemas.manifest import LayerRef
 from schemas.sample import Segment
@@ -156,7 +157,7 @@ class Details:
         if block["kind"] == "words":
             return None
         if self._reader.fates.seen(position) != SHOWN:
-            return "withheld from view"
+            return self._reader.fates.why_withheld(position)
         return why_none(row) if block["kind"] == "picture" and block["nth"] == 0 else None
 
     def _captions(

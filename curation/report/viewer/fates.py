@@ -4,7 +4,7 @@ A sample's *position* counts over the shards in order: shard 0's rows, then shar
 that the viewer filters and counts is an array over positions.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curation.core.blocklist import BlockFile
 from curation.io.corpus import Corpus
 from curation.io.store import Store
 from curation.io.tables import read_table
@@ -19,7 +20,8 @@ from curation.report.choice import Group
 from curation.report.columns import INGESTED, statuses
 from curation.report.exported import index_of
 from curation.report.pictures import Picked
-from curation.report.tiles import Curtain, Exported, curtain, export_lists
+from curation.report.tiles import Curtain, Exported, curtain, export_lists, list_names
+from curation.report.viewer.listed import CLEAR, NAMED, UNKNOWN, States, held_against
 from schemas import DROPPED, KEPT
 
 Positions = npt.NDArray[np.int64]
@@ -29,6 +31,9 @@ Codes = npt.NDArray[np.uint16]
 HIDDEN, WITHHELD, SHOWN = 0, 1, 2
 """Not listed at all; listed without its picture; listed with it (see curation.report.tiles)."""
 
+WITHHELD_BY = "withheld: {} was not held against it"
+
+_LOOKED_UP = {CLEAR: SHOWN, UNKNOWN: WITHHELD, NAMED: HIDDEN}
 _MANY = 60_000
 
 
@@ -49,6 +54,12 @@ class Fates:
     """HIDDEN, WITHHELD or SHOWN of each group."""
     exported: Bools | None
     """Positions that an export with lists of its own holds; null where it had none."""
+    looked_up: States | None = None
+    """What lists whose files are at hand say of each position; null where there are none."""
+    exported_looked_up: bool = False
+    """Whether the lists of the export are among those."""
+    unheld: tuple[str, ...] = ()
+    """Names of lists whose files are not at hand."""
 
     @property
     def size(self) -> int:
@@ -87,15 +98,37 @@ class Fates:
     def seen(self, position: int) -> int:
         """Whether the sample may be shown: HIDDEN, WITHHELD or SHOWN."""
         sight = int(self.sight[self.codes[position]])
+        if self.looked_up is not None:
+            sight = min(sight, _LOOKED_UP[int(self.looked_up[position])])
         if self.exported is None or self.exported[position]:
             return sight
-        return HIDDEN if self.group(position).status == KEPT else min(sight, WITHHELD)
+        if self.group(position).status == KEPT:
+            return HIDDEN
+        return sight if self.exported_looked_up else min(sight, WITHHELD)
+
+    def why_withheld(self, position: int) -> str:
+        """Of a sample that is listed without its picture."""
+        if self.looked_up is not None and self.looked_up[position] == UNKNOWN:
+            return "withheld: no pHash to hold against a blocklist"
+        return WITHHELD_BY.format(", ".join(self.unheld) or "a blocklist")
+
+    def withheld(self) -> int:
+        """How many are listed without their pictures for a list that was not held against them."""
+        found = self.of_groups(self.sight == WITHHELD)
+        if self.looked_up is not None:
+            found |= self.of_groups(self.sight != HIDDEN) & (self.looked_up == UNKNOWN)
+            found &= self.looked_up != NAMED
+        if self.exported is not None and not self.exported_looked_up:
+            found |= ~self.exported & ~self.kept() & self.of_groups(self.sight != HIDDEN)
+        return int(np.count_nonzero(found))
 
     def listed(self) -> Bools:
         """Positions that are not hidden."""
         found: Bools = self.of_groups(self.sight != HIDDEN)
         if self.exported is not None:
             found &= self.exported | ~self.kept()
+        if self.looked_up is not None:
+            found &= self.looked_up != NAMED
         return found
 
     def kept(self) -> Bools:
@@ -108,8 +141,11 @@ class Fates:
         return found
 
 
-def fates_of(corpus: Corpus, export: Exported | None) -> Fates:
-    """Reads the final ledger once, a shard at a time; memory is two bytes a sample."""
+def fates_of(corpus: Corpus, export: Exported | None, lists: tuple[BlockFile, ...] = ()) -> Fates:
+    """Reads the final ledger once, a shard at a time; memory is two bytes a sample.
+
+    `lists` are blocklists whose files are at hand: every sample is held against them.
+    """
     sizes = [shard.samples for shard in corpus.shards]
     starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
     codes = np.zeros(int(starts[-1]), np.uint16)
@@ -120,7 +156,9 @@ def fates_of(corpus: Corpus, export: Exported | None) -> Fates:
         codes[starts[nth] : starts[nth + 1]] = np.array(numbers, np.uint16)[here]
     groups = list(known) or [Group(KEPT, "", "")]
     listed = export is not None and bool(export_lists(export[1]))
-    drawn = curtain(corpus.manifest, None, None)
+    given = frozenset(one.sha256 for one in lists)
+    drawn = curtain(corpus.manifest, None, None, given)
+    names = list_names(corpus.manifest, export[1] if export else None)
     made = Fates(
         shards=np.array([shard.shard for shard in corpus.shards], np.int64),
         starts=starts,
@@ -129,11 +167,14 @@ def fates_of(corpus: Corpus, export: Exported | None) -> Fates:
         counts=np.bincount(codes, minlength=len(groups)).astype(np.int64),
         sight=np.array([_sight(drawn, group) for group in groups], np.uint8),
         exported=None,
+        looked_up=held_against(corpus, lists) if lists else None,
+        unheld=tuple(sorted({name for sha, name in names.items() if sha not in given})),
     )
     if export is None or not listed:
         return made
     held = _exported(made, export[0], read_table(export[0], export[1].tables["shards"].path))
-    return Fates(**{**vars(made), "exported": held})
+    covered = all(one["sha256"] in given for one in export_lists(export[1]))
+    return replace(made, exported=held, exported_looked_up=covered)
 
 
 def _groups(table: pa.Table) -> tuple[Positions, list[Group]]:

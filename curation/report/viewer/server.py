@@ -5,6 +5,7 @@ names that the server answers to (a rebound DNS name is not among them), by head
 answers from being read or embedded elsewhere, and by a policy that runs no script but ours.
 """
 
+import contextlib
 import hmac
 import ipaddress
 import secrets
@@ -140,13 +141,14 @@ def _host_name(host: str) -> str:
 
 
 def serve(answers: Answers, host: str, port: int, say: Callable[[str], None]) -> None:
-    """Serves until interrupted; `say` is given the address to open.
+    """Serves until interrupted; `say` is given each address to open.
 
     Raises UsageError for a host that cannot be, RunError for a port that is taken.
     """
     with _bound(host, port) as listening:
         bound, port = listening.getsockname()[:2]
-        loopback = ipaddress.ip_address(bound.partition("%")[0]).is_loopback
+        own = ipaddress.ip_address(bound.partition("%")[0])
+        loopback = own.is_loopback
         token = "" if loopback else secrets.token_urlsafe(24)
         names = frozenset({"127.0.0.1", "localhost", "::1", host.lower()})
         app = application(
@@ -155,12 +157,31 @@ def serve(answers: Answers, host: str, port: int, say: Callable[[str], None]) ->
             token=token,
             cookie=f"curate-view-{port}",
         )
-        shown = f"[{host}]" if ":" in host else host
-        say(f"http://{shown}:{port}/{f'?token={token}' if token else ''}")
+        for name in own_names(own.version) if own.is_unspecified else [host]:
+            shown = f"[{name}]" if ":" in name else name
+            say(f"http://{shown}:{port}/{f'?token={token}' if token else ''}")
         config = uvicorn.Config(
             app, log_level="warning", access_log=False, server_header=False, lifespan="off"
         )
         _Server(config, answers.close).run(sockets=[listening])
+
+
+def own_names(version: int) -> list[str]:
+    """Addresses and name by which other machines may know this one; loopback where it has none.
+
+    `version` of IP that is listened to: 6 takes both.
+    """
+    found = []
+    for family, outside in list(_OUTSIDE.items())[: 2 if version == 6 else 1]:
+        with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((outside, 9))  # sends nothing; it only chooses the way out
+            found.append(str(probe.getsockname()[0]))
+    away = [name for name in found if not ipaddress.ip_address(name).is_loopback]
+    return [*away, socket.gethostname()] if away else ["127.0.0.1"]
+
+
+_OUTSIDE = {socket.AF_INET: "192.0.2.1", socket.AF_INET6: "2001:db8::1"}
+"""Addresses of documentation (RFC 5737, RFC 3849): nobody has them."""
 
 
 class _Server(uvicorn.Server):

@@ -44,7 +44,7 @@ class Tiles:
             "stage": group.stage,
             "cause": group.cause,
             "verdict": self._verdict(ledger),
-            "why_not": why_none(row) if shown else "withheld from view",
+            "why_not": why_none(row) if shown else fates.why_withheld(position),
             "twin": self._twin(ledger),
         }
 

@@ -1,20 +1,21 @@
 """One corpus as the viewer holds it: its arrays, its searches, and what each page asks for."""
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import asdict
 from functools import cached_property
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from curation.core.blocklist import BlockFile
 from curation.core.corpus import MANIFEST
 from curation.core.errors import CorpusError, UsageError
 from curation.core.risks import clip_fails
 from curation.io.corpus import Corpus, open_any
 from curation.io.image_decode import thumbnail
 from curation.report.entry_names import entry_names, vocabulary_entries
-from curation.report.funnel import Funnel, Loss, Stage, funnel, undecided_funnel
+from curation.report.funnel import Funnel, funnel, undecided_funnel
 from curation.report.overview import STALE, corpus_overview
 from curation.report.tiles import Exported
 from curation.report.verify import is_stale
@@ -25,24 +26,24 @@ from curation.report.viewer.duplicates import Duplicates
 from curation.report.viewer.embedding_map import EmbeddingMap
 from curation.report.viewer.fates import HIDDEN, Fates, fates_of
 from curation.report.viewer.measures import MeasureStore
+from curation.report.viewer.movable import Movable, Settings, idle_rules, rules_of
 from curation.report.viewer.nearest import Nearest
 from curation.report.viewer.neighbour_map import is_there
 from curation.report.viewer.query import CLUSTER, LANGUAGE, Filter, Search
 from curation.report.viewer.rows import RowReader
+from curation.report.viewer.telling import counts_of, rule_told, stage_told, withheld_warnings
 from curation.report.viewer.thumbnails import ClipError, NoPictureError, Thumbnails
 from curation.report.viewer.tiles import Tiles
 from curation.report.viewer.tokens import TokenView
 from curation.report.viewer.training import Training
-from curation.report.viewer.whatif import Movable, Settings, WhatIf, rules_of
-from curation.report.wording import GLOSSARY, rule_text
+from curation.report.viewer.whatif import WhatIf
+from curation.report.wording import GLOSSARY
 from schemas import DROPPED, QUARANTINED
 
 STRIP = 16
 """Samples of a strip beside a threshold."""
 _NAMES = 20_000
 """Concepts of a language whose names are offered; the others are found through a sample."""
-_WORDS = 200
-"""Languages and clusters that are offered to choose from."""
 
 
 class View:
@@ -55,20 +56,22 @@ class View:
         export: Exported | None,
         checkpoint: str = "",
         tokenizer: str = "",
+        lists: tuple[BlockFile, ...] = (),
         *,
         stale: bool = False,
     ) -> None:
         """`name` is what the user called it; `export`, where there is one, made from the corpus.
 
         `checkpoint` is the weights file of the corpus's CLIP, where it came from one; `tokenizer`
-        the folder of the tokenizer that training samples are shown with; `stale` says that an
+        the folder of the tokenizer that training samples are shown with; `lists` are blocklists
+        that every sample is held against, whatever became of it; `stale` says that an
         export of earlier decisions lies beside.
         """
         self.name, self.corpus, self.export, self._stale = name, corpus, export, stale
         manifest = corpus.manifest
         entries = vocabulary_entries(manifest.layers, corpus.store)
         self._entries = entries
-        self.fates: Fates = fates_of(corpus, export)
+        self.fates: Fates = fates_of(corpus, export, lists)
         ruled = [rule.column for rule in rules_of(manifest)]
         self.store = MeasureStore(corpus, self.fates, ruled)
         self.whatif = WhatIf(corpus, self.fates, self.store)
@@ -106,11 +109,16 @@ class View:
             "exported": export.totals.kept if export else None,
             "bytes": sum(shard.bytes for shard in self.corpus.shards),
             "shards": len(self.corpus.shards),
-            "warnings": [*said.warnings, *([STALE] if self._stale else [])],
+            "warnings": [
+                *said.warnings,
+                *([STALE] if self._stale else []),
+                *withheld_warnings(self.fates),
+            ],
             "unmeasured": said.unmeasured,
             "facts": said.facts,
-            "stages": [_told(stage) for stage in counted.stages],
+            "stages": [stage_told(stage) for stage in counted.stages],
             "measures": self._measures(),
+            "idle": self._idle(),
             "has": self._has(),
             "groups": [asdict(group) for group in self.fates.groups],
         }
@@ -144,6 +152,7 @@ class View:
         names = [n for n in ruled if n in self.store.columns]
         names += [n for n in self.store.columns if n not in ruled and n != CLUSTER]
         limits: dict[str, list[Movable]] = {}
+        idle = idle_rules(self.corpus.manifest)
         for rule in self.whatif.movable.values():
             limits.setdefault(rule.limit.column, []).append(rule)
         return [
@@ -151,22 +160,29 @@ class View:
                 "name": name,
                 "meaning": GLOSSARY.get(name, ""),
                 "operator": self.store.columns[name].operator,
-                "rules": [_rule(rule) for rule in limits.get(name, [])],
+                "rules": [rule_told(rule) for rule in limits.get(name, [])],
+                "idle": idle.get(name, []),
             }
             for name in names
             if not self.store.columns[name].words
         ]
+
+    def _idle(self) -> list[str]:
+        """Stages that are off, where no measure is there that could say so."""
+        found = idle_rules(self.corpus.manifest).items()
+        lines = [line for name, lines in found if name not in self.store.columns for line in lines]
+        return list(dict.fromkeys(lines))
 
     def choices(self) -> dict[str, Any]:
         """Languages and clusters with their samples, and names of concepts."""
         said: dict[str, Any] = {"languages": [], "clusters": [], "concepts": []}
         if LANGUAGE in self.store.columns:
             column = self.store.word(LANGUAGE)
-            said["languages"] = _counted(column.codes, column.words)
+            said["languages"] = counts_of(column.codes, column.words)
         if CLUSTER in self.store.columns:
             values = self.store.number(CLUSTER).values
             there = values[values >= 0].astype("int64")
-            said["clusters"] = _counted(there, None)
+            said["clusters"] = counts_of(there, None)
         said["concepts"] = [
             {"value": f"{language}:{number}", "name": entry, "language": language}
             for language, ids in self._entries.items()
@@ -235,15 +251,15 @@ class View:
             raise UsageError(f"no measure is called {name[:60]}")
         return self.whatif.histogram(name)
 
-    def recount(self, moved: str, settings: Settings) -> dict[str, Any]:
-        """What thresholds would keep, beside what the recipe keeps."""
-        self._check_rules([moved, *settings])
-        now = self.whatif.recount(moved, settings)
+    def recount(self, moved: str, settings: Settings, at: float | None = None) -> dict[str, Any]:
+        """What thresholds would keep, beside what the recipe keeps; `at`: see WhatIf.recount."""
+        self._check_rules(moved, settings)
+        now = self.whatif.recount(moved, settings, at)
         return {**asdict(now), "was": self.whatif.kept, "readable": self.whatif.readable}
 
     def strip(self, moved: str, settings: Settings) -> dict[str, Any]:
         """The samples nearest to a threshold on its failing and its passing side."""
-        self._check_rules([moved, *settings])
+        self._check_rules(moved, settings)
         column = self.store.number(self.whatif.movable[moved].limit.column)
         sides = self.whatif.beside(moved, settings, self.search.listed, STRIP)
         failing, passing = (
@@ -255,10 +271,13 @@ class View:
         )
         return {"failing": failing, "passing": passing}
 
-    def _check_rules(self, names: list[str]) -> None:
-        for name in names:
+    def _check_rules(self, moved: str, settings: Settings) -> None:
+        for name in (moved, *settings):
             if name not in self.whatif.movable:
                 raise UsageError(f"the recipe has no threshold {name[:60]}")
+            share = self.whatif.movable[name].share
+            if share is not None and not 0 < settings.get(name, share) <= 1:
+                raise UsageError(f"{name} is above 0, at most 1")
 
     def concepts(self) -> list[dict[str, Any]]:
         """Stages that balance."""
@@ -281,6 +300,16 @@ class View:
         """Tiles of samples that are named by uid."""
         places = self.search.of_uids(uids)
         return {"total": len(places), "tiles": self.tiles.tiles(places)}
+
+    def standing(self, named: Iterable[tuple[int, int, str]]) -> dict[str, Any]:
+        """Those of the named places (shard, row, uid) that have this uid and may be listed."""
+        found = {}
+        for shard, row, uid in named:
+            at = self.fates.position(shard, row)
+            if at is not None and self.search.listed[at]:
+                found[at] = (f"{shard}:{row}", uid)
+        rows = zip(found.values(), self.reader.rows(found), strict=True)
+        return {"places": [place for (place, uid), row in rows if row["uid"] == uid]}
 
     def jpeg(self, position: int, side: int, nth: int = 0) -> bytes:
         """The sample's `nth` image, of a video its first frame.
@@ -307,8 +336,13 @@ class View:
         return self.clips.jpeg(position, nth, frame)
 
 
-def open_view(path: str, checkpoint: str = "", tokenizer: str = "") -> View:
+def open_view(
+    path: str, checkpoint: str = "", tokenizer: str = "", lists: tuple[BlockFile, ...] = ()
+) -> View:
     """A run directory or a corpus, read for the viewer. Raises CurationError."""
+    for flag, file in (("--checkpoint", checkpoint), ("--tokenizer", tokenizer)):
+        if file and not Path(file).exists():
+            raise UsageError(f"{flag} {file}: there is no such file or folder")
     opened = open_any(path)
     corpus, export = opened.corpus, opened.export
     if corpus is None:
@@ -318,67 +352,9 @@ def open_view(path: str, checkpoint: str = "", tokenizer: str = "") -> View:
     if not corpus.shards:
         raise CorpusError(f"{path}: an empty corpus, there is nothing to see")
     stale = export is not None and is_stale(corpus.manifest, export[1]) and not _lists(export)
-    return View(path, corpus, None if stale else export, checkpoint, tokenizer, stale=stale)
+    return View(path, corpus, None if stale else export, checkpoint, tokenizer, lists, stale=stale)
 
 
 def _lists(export: Exported) -> bool:
     """Whether the export was held against lists: what they stopped stays hidden, even if stale."""
     return bool(export[1].recipe.get("export", {}).get("blocklists"))
-
-
-def _counted(codes: Any, words: list[str] | None) -> list[dict[str, Any]]:
-    """Values with their counts, the most frequent first."""
-    there = codes[codes >= 0]
-    counts = np.bincount(there) if len(there) else np.zeros(0, np.int64)
-    order = np.argsort(-counts, kind="stable")[:_WORDS]
-    return [
-        {"value": words[n] if words else int(n), "samples": int(counts[n])}
-        for n in order.tolist()
-        if counts[n]
-    ]
-
-
-def _rule(rule: Movable) -> dict[str, Any]:
-    limit = rule.limit
-    return {
-        "name": rule.name,
-        "flag": rule.flag,
-        "stage": limit.stage,
-        "reason": limit.reason,
-        "kind": limit.kind,
-        "threshold": rule.threshold,
-        "source": limit.source,
-        "text": rule_text(
-            {"column": limit.column, "kind": limit.kind, "threshold": rule.threshold}
-        ),
-    }
-
-
-def _told(stage: Stage) -> dict[str, Any]:
-    return {
-        "name": stage.name,
-        "kind": stage.kind,
-        "settings": stage.settings,
-        "entered": stage.entered,
-        "kept": stage.kept,
-        "off": stage.off,
-        "notes": stage.notes,
-        "losses": [_loss(stage, loss) for loss in stage.losses if loss.count or not loss.off],
-    }
-
-
-def _loss(stage: Stage, loss: Loss) -> dict[str, Any]:
-    """`filter` finds the samples: an operator's failures lie under the operator's own name."""
-    where, _, code = loss.reason.rpartition(": ")
-    return {
-        "reason": loss.reason,
-        "count": loss.count,
-        "rule": loss.rule,
-        "source": loss.source,
-        "quarantined": loss.quarantined,
-        "filter": {
-            "status": QUARANTINED if loss.quarantined else DROPPED,
-            "stage": where or stage.name if loss.quarantined else stage.name,
-            "cause": code if loss.quarantined else loss.reason,
-        },
-    }

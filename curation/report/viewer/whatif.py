@@ -1,12 +1,14 @@
 """What if a threshold were another: how many samples would be kept, recounted and not rescored.
 
-Exact for stages that look at one sample at a time: `Select`, and the threshold of `ClipSelect`.
-What every other stage took away stays away, and a sample that a looser threshold lets in counts as
-kept: de-duplication and balance have not looked at it.
+Exact for stages that look at one sample at a time: `Select`, and `ClipSelect`, whose top fraction
+is taken anew of those that would come to it. What every other stage took away stays away, and a
+sample that a looser threshold lets in counts as kept: de-duplication and balance have not looked
+at it.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -15,70 +17,31 @@ import numpy.typing as npt
 from curation.io.corpus import Corpus
 from curation.report.axis import Limit, Summary, bin_edges
 from curation.report.funnel import stage_recipes
-from curation.report.histogram import limits_of
 from curation.report.viewer.fates import Bools, Fates, Positions
 from curation.report.viewer.kept import Kept
 from curation.report.viewer.measures import MeasureStore, NumberColumn
-from schemas import KEPT, QUARANTINED
-from schemas.manifest import CorpusManifest
-
-CLIP_RULE = "clip_score"
-"""Reason of a drop by the threshold of ClipSelect; `--set` calls it `threshold`."""
+from curation.report.viewer.movable import (
+    CLIP_FIELDS,
+    TOP_RULE,
+    Limits,
+    Movable,
+    Settings,
+    flag_of,
+    is_unscored,
+    name_of,
+    recorded_cuts,
+    rules_of,
+)
+from curation.report.viewer.top_share import Ranks
+from schemas import DROPPED, KEPT, QUARANTINED
 
 _MASKS = 6
 """Sets of thresholds whose outcome is kept at hand, a byte a sample each."""
 _HISTOGRAMS = 200
 _COUNTED = 1 << 20
 """Values that are binned at once."""
-
-Settings = Mapping[str, float]
-"""Thresholds that differ from the recipe, by `stage.reason`."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Movable:
-    """One threshold that can be moved."""
-
-    limit: Limit
-    flag: str
-    """What `--set` calls it."""
-
-    @property
-    def name(self) -> str:
-        return f"{self.limit.stage}.{self.limit.reason}"
-
-    @property
-    def threshold(self) -> float:
-        """As the recipe has it."""
-        assert not isinstance(self.limit.threshold, tuple)
-        return self.limit.threshold
-
-
-def rules_of(manifest: CorpusManifest) -> list[Limit]:
-    """Every rule that looks at one sample alone, of the stages that ran, in order."""
-    recipe = stage_recipes(manifest.recipe)
-    ran = [limit for limit in limits_of(manifest) if not recipe[limit.stage].get("off")]
-    clip = [_clip(name, stage) for name, stage in recipe.items() if _has_clip_threshold(stage)]
-    order = list(recipe)
-    return sorted(ran + clip, key=lambda limit: order.index(limit.stage))
-
-
-def _has_clip_threshold(stage: Mapping[str, Any]) -> bool:
-    there = stage.get("kind") == "ClipSelect" and not stage.get("off")
-    return there and stage.get("threshold") is not None
-
-
-def _clip(name: str, stage: Mapping[str, Any]) -> Limit:
-    return Limit(
-        stage=name,
-        reason=CLIP_RULE,
-        column="clip_score",
-        kind="at_least",
-        threshold=float(stage["threshold"]),
-        source="",
-        drops_missing=stage.get("missing") == "drop",
-        dropped=0,
-    )
+_RANKED = 4
+"""Sets of sorted scores that are kept at hand, four bytes a sample each."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +57,10 @@ class Recount:
     """Readable samples that break the rule which is moved, whatever else they break."""
     only: int
     """Samples that this rule alone stands against."""
+    cuts: dict[str, float]
+    """Lowest score that stays by each top fraction."""
+    share: float | None = None
+    """The top fraction that is looked at."""
 
 
 class WhatIf:
@@ -101,19 +68,22 @@ class WhatIf:
 
     def __init__(self, corpus: Corpus, fates: Fates, store: MeasureStore) -> None:
         self._fates, self._store = fates, store
+        recipe = stage_recipes(corpus.manifest.recipe)
+        self._order = {name: nth for nth, name in enumerate(recipe)}
         self._rules = [r for r in rules_of(corpus.manifest) if r.column in store.columns]
-        self.movable = {
-            m.name: m
-            for m in (
-                Movable(limit=rule, flag=_flag(rule))
-                for rule in self._rules
-                if not isinstance(rule.threshold, tuple)
-            )
+        self._shares = {
+            name_of(rule): float(recipe[rule.stage][CLIP_FIELDS[TOP_RULE]])
+            for rule in self._rules
+            if rule.reason == TOP_RULE
         }
+        self._recorded = recorded_cuts(corpus) if self._shares else {}
+        self._sorted: Kept[tuple[Any, ...], Ranks] = Kept(_RANKED)
         stages = {rule.stage for rule in self._rules}
         reasons = {(rule.stage, rule.reason) for rule in self._rules}
         free = [
-            g.status == KEPT or (g.stage, g.cause) in reasons or _unscored(g.stage, g.cause, stages)
+            g.status == KEPT
+            or (g.stage, g.cause) in reasons
+            or is_unscored(g.stage, g.cause, stages)
             for g in fates.groups
         ]
         readable = [
@@ -125,6 +95,56 @@ class WhatIf:
         self._kept = fates.kept()
         self._masks: Kept[tuple[Any, ...], Bools] = Kept(_MASKS)
         self._histograms: Kept[str, dict[str, Any]] = Kept(_HISTOGRAMS)
+
+    @cached_property
+    def movable(self) -> dict[str, Movable]:
+        """Thresholds on numbers by name."""
+        known = self._shares.keys() <= self._recorded.keys()  # spares reading measures at the start
+        cuts = self._recorded if known else self.limits({})
+        numbers = {
+            name_of(rule): rule for rule in self._rules if not isinstance(rule.threshold, tuple)
+        }
+        found = [
+            Movable(
+                limit=replace(rule, threshold=cuts[name]) if name in self._shares else rule,
+                flag=flag_of(rule),
+                share=self._shares.get(name),
+            )
+            for name, rule in numbers.items()
+        ]
+        return {one.name: one for one in found if math.isfinite(one.threshold) or not one.share}
+
+    def limits(self, settings: Settings) -> dict[str, float]:
+        """Where thresholds stand with `settings`; of those that are no top fraction the moved."""
+        found = {name: value for name, value in settings.items() if name not in self._shares}
+        for name, share in self._shares.items():
+            found[name] = self.ranks(name, found).cut(settings.get(name, share))
+        return found
+
+    def ranks(self, name: str, limits: Limits) -> Ranks:
+        """Scores that come to the stage of a top fraction where earlier thresholds are `limits`."""
+        (rule,) = (rule for rule in self._rules if name_of(rule) == name)
+        nth = self._order[rule.stage]
+        before = [r for r in self._rules if self._order[r.stage] < nth]
+        moved = tuple((name_of(r), limits[name_of(r)]) for r in before if name_of(r) in limits)
+        return self._sorted.get((name, *moved), lambda: self._rank(rule, before, limits))
+
+    def _rank(self, rule: Limit, before: list[Limit], limits: Limits) -> Ranks:
+        reasons = {(r.stage, r.reason) for r in before}
+        stages = {r.stage for r in before}
+        come = [
+            g.status == KEPT
+            or (g.status == DROPPED and self._order.get(g.stage, -1) >= self._order[rule.stage])
+            or (g.stage, g.cause) in reasons
+            or is_unscored(g.stage, g.cause, stages)
+            for g in self._fates.groups
+        ]
+        mask = self._fates.of_groups(np.array(come, bool))
+        self._store.prepare(self.columns)
+        for one in before:
+            mask &= ~self._stands(one, limits)
+        values = self._store.number(rule.column).values[mask]
+        return Ranks(np.sort(values[~np.isnan(values)]))
 
     @property
     def columns(self) -> list[str]:
@@ -141,14 +161,17 @@ class WhatIf:
         """Samples that the recipe keeps."""
         return int(np.count_nonzero(self._kept))
 
-    def recount(self, moved: str, settings: Settings) -> Recount:
+    def recount(self, moved: str, settings: Settings, at: float | None = None) -> Recount:
         """With the thresholds of `settings`; `moved` is the one that is looked at.
 
-        Raises KeyError for a threshold that the recipe does not have.
+        `at` is where it is dragged to, in the measure's unit: of a top fraction the share is found
+        that comes nearest. Raises KeyError for a threshold that the recipe does not have.
         """
-        rule = self.movable[moved].limit
-        fails = self._fails(rule, settings.get(moved, self.movable[moved].threshold))
-        others = self._others(moved, settings)
+        settings = self.dragged(moved, settings, at)
+        limits = self.limits(settings)
+        rule = self.movable[moved]
+        fails = self._fails(rule.limit, limits.get(moved, rule.threshold))
+        others = self._others(moved, limits)
         alive = others & ~fails
         kept = int(np.count_nonzero(alive))
         both = int(np.count_nonzero(alive & self._kept))
@@ -158,11 +181,25 @@ class WhatIf:
             newly_dropped=self.kept - both,
             fails=int(np.count_nonzero(fails & self._readable)),
             only=int(np.count_nonzero(others)) - kept,
+            cuts={name: limits[name] for name in self._shares},
+            share=None if rule.share is None else settings.get(moved, rule.share),
         )
+
+    def dragged(self, moved: str, settings: Settings, at: float | None) -> Settings:
+        """`settings` with one threshold dragged to `at`, in the measure's unit."""
+        if at is None:
+            return settings
+        if moved not in self._shares:
+            return {**settings, moved: at}
+        return {**settings, moved: self.ranks(moved, self.limits(settings)).share(at)}
 
     def outcome(self, settings: Settings) -> Bools:
         """Positions that these thresholds would keep."""
-        return self._others("", settings)
+        return self._others("", self.limits(settings))
+
+    def passing(self, limits: Limits) -> Bools:
+        """The same, with thresholds in the measures' units."""
+        return self._others("", {**self.limits({}), **limits})
 
     def beside(self, moved: str, settings: Settings, listed: Bools, count: int) -> Any:
         """Positions just on the failing side of the line, and just on the passing one.
@@ -170,8 +207,9 @@ class WhatIf:
         The nearest first, of samples that no other threshold or stage stands against.
         """
         rule = self.movable[moved].limit
-        threshold = settings.get(moved, self.movable[moved].threshold)
-        places = np.flatnonzero(self._others(moved, settings) & listed)
+        limits = self.limits(settings)
+        threshold = limits.get(moved, self.movable[moved].threshold)
+        places = np.flatnonzero(self._others(moved, limits) & listed)
         column = self._store.number(rule.column)
         values = column.values[places]
         there = ~np.isnan(values)
@@ -187,7 +225,7 @@ class WhatIf:
         return self._histograms.get(name, lambda: self._count(self._store.number(name)))
 
     def _count(self, column: NumberColumn) -> dict[str, Any]:
-        limits = [rule for rule in self._rules if rule.column == column.column.name]
+        limits = [m.limit for m in self.movable.values() if m.limit.column == column.column.name]
         summary = Summary(column=column.column)
         parts = range(0, self._fates.size, _COUNTED)
         for start in parts:
@@ -195,7 +233,7 @@ class WhatIf:
             summary.add(values[np.isfinite(values)], len(values))
         if not summary.measured:
             return {"edges": [], "measured": 0, "missing": summary.missing}
-        edges, log = bin_edges(summary, [x for x in limits if not isinstance(x.threshold, tuple)])
+        edges, log = bin_edges(summary, limits)
         every, kept = np.zeros(len(edges) + 1, np.int64), np.zeros(len(edges) + 1, np.int64)
         for start in parts:
             values = column.values[start : start + _COUNTED].astype(np.float64)
@@ -216,19 +254,23 @@ class WhatIf:
             "maximum": summary.maximum,
         }
 
-    def _others(self, moved: str, settings: Settings) -> Bools:
+    def _others(self, moved: str, limits: Limits) -> Bools:
         """Positions against which nothing stands but, perhaps, the rule `moved`."""
-        key = (moved, *sorted((k, v) for k, v in settings.items() if k != moved))
-        return self._masks.get(key, lambda: self._without(moved, settings))
+        key = (moved, *sorted((k, v) for k, v in limits.items() if k != moved))
+        return self._masks.get(key, lambda: self._without(moved, limits))
 
-    def _without(self, moved: str, settings: Settings) -> Bools:
+    def _without(self, moved: str, limits: Limits) -> Bools:
         self._store.prepare(self.columns)
         mask = self._free.copy()
         for rule in self._rules:
-            name = f"{rule.stage}.{rule.reason}"
-            if name != moved:
-                mask &= ~self._fails(rule, settings.get(name, rule.threshold))
+            if name_of(rule) != moved:
+                mask &= ~self._stands(rule, limits)
         return mask
+
+    def _stands(self, rule: Limit, limits: Limits) -> Bools:
+        """What a rule stands against, with its threshold of `limits` or its own."""
+        moved = limits.get(name_of(rule))
+        return self._fails(rule, rule.threshold if moved is None else moved)
 
     def _fails(self, rule: Limit, threshold: float | tuple[str, ...]) -> Bools:
         """As curation.relational.select decides."""
@@ -237,7 +279,7 @@ class WhatIf:
         column = self._store.number(rule.column)
         limit = column.limit(threshold, rule.kind)
         fails: Bools = column.values < limit if rule.kind == "at_least" else column.values > limit
-        if rule.drops_missing and rule.reason == CLIP_RULE:
+        if rule.drops_missing and rule.reason in CLIP_FIELDS:
             fails |= np.isnan(column.values)
         elif rule.drops_missing and column.missing is not None:
             fails |= column.missing
@@ -251,14 +293,6 @@ class WhatIf:
             inside = column.among(list(words))
             fails = inside if rule.kind == "none_of" else ~inside & ~column.missing()
         return fails | column.missing() if rule.drops_missing else fails
-
-
-def _flag(rule: Limit) -> str:
-    return f"{rule.stage}.{'threshold' if rule.reason == CLIP_RULE else rule.reason}"
-
-
-def _unscored(stage: str, cause: str, stages: set[str]) -> bool:
-    return cause == "no_clip_score" and stage in stages
 
 
 def _nearest(places: Positions, values: Any, threshold: float, count: int) -> Positions:

@@ -45,10 +45,10 @@ def chromium() -> Iterator[Any]:
 
 
 @contextmanager
-def opened(browser: Any, address: str, width: int = 1360) -> Iterator[Any]:
+def opened(browser: Any, address: str, width: int = 1360, height: int = 900) -> Iterator[Any]:
     """A page at the funnel; a script's error or a breach of the policy fails the test."""
     context = browser.new_context(
-        viewport={"width": width, "height": 900}, base_url=address, accept_downloads=True
+        viewport={"width": width, "height": height}, base_url=address, accept_downloads=True
     )
     made = context.new_page()
     wrong: list[str] = []

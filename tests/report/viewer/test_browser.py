@@ -18,7 +18,7 @@ from tests.report.viewer.browsing import (
     shot,
     texts,
 )
-from tests.report.viewer.corpora import LONG, TOLD, recaptioned_corpus
+from tests.report.viewer.corpora import LONG, TOLD, hostile_corpus, recaptioned_corpus
 from tests.report.viewer.families import family_run
 
 PAGES = ("funnel", "gallery", "whatif", "whatif?set=heuristics.min_side:1e99", "concepts",
@@ -33,8 +33,14 @@ def out(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def address(out) -> Iterator[str]:
-    with serving(str(out), "--against", str(out)) as found:
+def looser(tmp_path_factory) -> Path:
+    """The same samples, decided with a looser rule over sizes, which 4 passes."""
+    return hostile_corpus(tmp_path_factory.mktemp("looser"), "heuristics.min_side=150")
+
+
+@pytest.fixture(scope="module")
+def address(out, looser) -> Iterator[str]:
+    with serving(str(out), "--against", str(looser)) as found:
         yield found
 
 
@@ -53,7 +59,7 @@ def filmed(tmp_path_factory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def browser(out) -> Iterator[Any]:
+def browser(out, looser) -> Iterator[Any]:
     """Started after `out` is made: recaptioning wants an event loop of its own."""
     with chromium() as made:
         yield made
@@ -277,7 +283,14 @@ def test_every_other_page_shows_what_it_is_for(page):
     shot(page, "concepts")
     open_page(page, "compare")
     page.wait_for_selector(".panel")
-    assert "16 samples have the same fate" in page.locator(".lead").inner_text()
+    assert "15 samples have the same fate, 1 another" in page.locator(".lead").inner_text()
+    changed = page.locator("tr", has=page.locator("th", has_text="min_side")).locator("td")
+    assert changed.all_inner_texts() == ["200", "150"]
+    move = page.locator(".move summary")
+    assert move.inner_text().split("\n") == ["1", "dropped by heuristics min side", "→", "kept"]
+    move.click()
+    page.wait_for_selector(".move a.tile[data-at='4']")
+    assert page.locator(".move a.tile").count() == 1
     shot(page, "compare")
     page.keyboard.press("?")
     assert page.locator("dialog.help").is_visible()

@@ -159,6 +159,46 @@ def test_a_picture_that_is_dropped_finds_itself(page):
     shot(page, "gallery-picture")
 
 
+def test_a_picture_is_chosen_by_keys_alone(page, tmp_path):
+    wanted = told(page, "samples?status=kept")["tiles"][3]["at"]
+    file = tmp_path / "mine.jpg"
+    file.write_bytes(page.request.get(f"/image?at={wanted}&side=1200").body())
+    open_page(page, "gallery")
+    page.wait_for_selector("a.tile")
+    page.keyboard.press("/")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "By picture"
+    box = page.locator("input[aria-label='picture to search by']")
+    box.evaluate(
+        """(box) => box.addEventListener("click", (event) => {
+            event.preventDefault();
+            box.dataset.asked = "yes";
+        })"""
+    )
+    page.keyboard.press("Enter")
+    page.locator("input[data-asked='yes']").wait_for(state="attached")
+    box.set_input_files(file)
+    page.wait_for_selector(".chip:has-text('your picture')", timeout=120_000)
+    page.wait_for_selector(f".cell:first-child a.tile[data-at='{wanted}']", timeout=120_000)
+
+
+@pytest.mark.parametrize("width", [360, 768, 1024, 1280, 1366, 1440, 1920])
+def test_what_the_search_asks_for_is_read_whole(browser, address, width):
+    with opened(browser, address, width=width) as page:
+        open_page(page, "gallery")
+        room = page.locator("#search").evaluate(
+            """(box) => {
+                const style = getComputedStyle(box);
+                const pen = document.createElement("canvas").getContext("2d");
+                pen.font = style.font;
+                const sides = parseFloat(style.paddingLeft) + parseFloat(style.paddingRight);
+                return box.clientWidth - sides - pen.measureText(box.placeholder).width;
+            }"""
+        )
+        assert room >= 0
+        shot(page, f"gallery-{width}", whole=False)
+
+
 def test_a_group_says_by_what_one_stayed_and_what_became_of_it_later(page):
     groups = told(page, "groups?stage=exact_dedup")
     later = [n for n, group in enumerate(groups) if group["best"]["status"] == "dropped"]

@@ -1,8 +1,11 @@
 """What the viewer's server lets through, and what it never does."""
 
 import hashlib
+import ipaddress
 import json
+import re
 import shutil
+import socket
 from pathlib import Path
 
 import pytest
@@ -14,6 +17,8 @@ from curation.engines.local import LocalEngine
 from curation.io.corpus import open_corpus
 from curation.pipeline.measure import measure
 from curation.pipeline.run import decide_and_save
+from curation.report.viewer import server
+from curation.report.viewer.answers import Answers
 from curation.report.viewer.server import serve
 from tests.io.chat_server import ChatServer
 from tests.pipeline.corpora import caption, curate, plain_recipe, write_pairs
@@ -220,8 +225,35 @@ def test_what_a_list_names_is_nowhere(tmp_path):
     # What fell before the list was looked at is listed without its picture.
     assert get(app, "/image?at=4")[0] == 404
     (block,) = asked(app, "sample?at=4")["blocks"]
-    assert block["why_not"] == "withheld from view"
+    assert block["why_not"] == "withheld: abuse was not held against it"
     assert get(app, "/image?at=10")[0] == 200
+    (warning,) = (w for w in asked(app, "overview")["warnings"] if "blocklist" in w)
+    early = asked(app, "samples?status=dropped&stage=heuristics")["total"]
+    unread = asked(app, "samples?status=quarantined")["total"]
+    assert warning.startswith(f"{early + unread} samples are listed without pictures: no stage")
+    assert "--blocklist FILE" in warning
+
+
+def test_every_address_of_the_machine_is_printed(monkeypatch, out):
+    said = []
+    monkeypatch.setattr(server._Server, "run", lambda self, sockets: None)
+    serve(Answers(views={"a": view_of(out)}), "0.0.0.0", 0, said.append)
+    hosts = [re.fullmatch(r"http://(.+):\d+/\?token=.+", line)[1] for line in said]
+    assert "0.0.0.0" not in hosts
+    assert hosts == ["127.0.0.1"] or hosts[-1] == socket.gethostname()
+    for host in hosts[:-1]:
+        assert not ipaddress.ip_address(host).is_unspecified
+    said.clear()
+    serve(Answers(views={"a": view_of(out)}), "127.0.0.1", 0, said.append)
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/", said[0])
+
+
+def test_files_that_are_not_there_are_refused(out, tmp_path, capsys):
+    for flag in ("--tokenizer", "--checkpoint", "--blocklist"):
+        assert main(["view", str(out), "--port", "0", flag, str(tmp_path / "none")]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith("curate: ")
+        assert "none" in line
 
 
 def test_personal_data_is_unreadable_wherever_it_stands(tmp_path):

@@ -29,7 +29,7 @@ export class Grid {
     const draw = () => { cancelAnimationFrame(this.frame); this.frame = requestAnimationFrame(() => this.draw()); };
     addEventListener("scroll", draw, { signal, passive: true });
     addEventListener("resize", draw, { signal });
-    this.forget = onOpinion((uid) => this.mark(uid));
+    this.forget = onOpinion((place) => this.mark(place));
   }
 
   close() {
@@ -40,13 +40,29 @@ export class Grid {
 
   get reach() { return Math.min(this.total ?? 0, MOST); }
 
-  async start() {
+  /** `base`: number of the first sample to scroll through, where that is known. */
+  async start(base = null) {
     await this.load(Math.floor(this.focus / PAGE));
     this.focus = Math.max(0, Math.min(this.focus, this.total - 1));
-    this.base = Math.max(0, Math.min(this.focus - MOST / 2, this.total - MOST));
+    const inside = base !== null && base <= this.focus && this.focus < base + MOST;
+    this.base = Math.max(0, Math.min(inside ? base : this.focus - MOST / 2, this.total - MOST));
     this.draw();
     if (this.focus) scrollTo({ top: this.top(this.focus) - HEAD });
     return this.total;
+  }
+
+  /** To the sample that is chosen, from `scroll`, where somebody was before. */
+  reveal(scroll) {
+    scrollTo({ top: scroll });
+    if (this.moved) this.bring();
+    this.draw();
+  }
+
+  /** Scrolls no further than it takes to see the one that is chosen. */
+  bring() {
+    const top = this.top(this.focus);
+    if (top < scrollY + HEAD) scrollTo({ top: top - HEAD });
+    else if (top + TALL > scrollY + innerHeight - 20) scrollTo({ top: top + TALL - innerHeight + 20 });
   }
 
   async load(page) {
@@ -100,19 +116,20 @@ export class Grid {
     return cell;
   }
 
-  mark(uid) {
-    for (const link of this.element.querySelectorAll("a.tile"))
-      if (uid === null || link.dataset.uid === uid)
-        link.dataset.opinion = this.context.opinions(this.context.of).of(link.dataset.uid);
+  mark(place) {
+    const opinions = this.context.opinions(this.context.of);
+    for (const { dataset } of this.element.querySelectorAll("a.tile"))
+      if (place === null || dataset.place === place) {
+        const [shard, row] = dataset.place.split(":");
+        dataset.opinion = opinions.of({ shard, row, uid: dataset.uid });
+      }
   }
 
   move(by) {
     if (!this.reach) return;
     this.focus = this.moved ? Math.min(this.base + this.reach - 1, Math.max(this.base, this.focus + by)) : this.focus;
     this.moved = true;
-    const top = this.top(this.focus);
-    if (top < scrollY + HEAD) scrollTo({ top: top - HEAD });
-    else if (top + TALL > scrollY + innerHeight - 20) scrollTo({ top: top + TALL - innerHeight + 20 });
+    this.bring();
     this.draw();
     this.tiles.get(this.focus)?.querySelector("a")?.focus({ preventScroll: true });
   }

@@ -2,22 +2,28 @@
 
 import { h, number, s } from "./dom.js";
 
-const WIDE = 920, TALL = 300, LEFT = 12, RIGHT = 12, TOP = 44, FOOT = 30;
+const WIDE = 920, TALL = 280, LEFT = 52, RIGHT = 16, TOP = 44, FOOT = 30;
+const SHORT = new Intl.NumberFormat("en-GB", { notation: "compact", maximumSignificantDigits: 3 });
 
 export class Histogram {
-  /** `rules`: name, kind, threshold of each line; `moved(name, value)` while a line is dragged. */
+  /**
+   * `rules`: name, kind, threshold of each line, and a note beside its value; `moved(rule, value)`
+   * while a line is dragged.
+   */
   constructor(said, rules, moved) {
     this.said = said;
     this.rules = rules;
     this.moved = moved;
     this.steep = false;
+    this.held = false; // whether a line is being dragged
     this.low = said.edges[0];
     this.high = said.edges.at(-1);
     this.log = said.log && this.low > 0;
     this.svg = s("svg", { viewBox: `0 0 ${WIDE} ${TALL}`, class: "histogram", role: "group", "aria-label": "histogram" });
     this.bars = s("g");
+    this.counts = s("g", { class: "axis counts" });
     this.lines = s("g");
-    this.svg.append(this.bars, this.axis(), this.lines);
+    this.svg.append(this.counts, this.bars, this.axis(), this.lines);
     this.lever = new Map();
     for (const rule of rules) this.line(rule);
     this.paint();
@@ -45,6 +51,11 @@ export class Histogram {
     const { edges, counts, kept } = this.said;
     const most = Math.max(1, ...counts);
     const scale = (n) => (this.steep ? Math.log1p(n) / Math.log1p(most) : n / most) * (TALL - TOP - FOOT);
+    this.counts.replaceChildren(...this.countTicks(most).flatMap((count) => {
+      const y = TALL - FOOT - scale(count);
+      return [s("line", { class: "grid", x1: LEFT, x2: WIDE - RIGHT, y1: y, y2: y }),
+        s("text", { x: LEFT - 8, y: y + 4, "text-anchor": "end" }, SHORT.format(count))];
+    }), s("text", { x: 0, y: 12 }, "samples"));
     this.bars.replaceChildren();
     counts.forEach((n, k) => {
       const x0 = this.x(edges[k]), x1 = this.x(edges[k + 1]);
@@ -66,6 +77,16 @@ export class Histogram {
     return group;
   }
 
+  /** Counts at which a line is drawn, up to `most`: powers of ten where the axis is steep. */
+  countTicks(most) {
+    if (this.steep) {
+      const powers = Array.from({ length: Math.floor(Math.log10(most)) + 1 }, (_, k) => 10 ** k);
+      return [0, ...powers.filter((_, k) => k % Math.ceil(powers.length / 4) === 0)];
+    }
+    const step = nice(Math.max(1, most / 4));
+    return Array.from({ length: Math.floor(most / step) + 1 }, (_, k) => k * step);
+  }
+
   ticks() {
     if (this.log) {
       const found = [];
@@ -73,9 +94,7 @@ export class Histogram {
       if (found.length > 2) return found;
       return found.flatMap((t) => [t, 2 * t, 5 * t]).concat(found.length ? [found[0] / 2, found[0] / 5] : []).filter((t) => t >= this.low && t <= this.high);
     }
-    const rough = (this.high - this.low) / 7 || 1;
-    const power = 10 ** Math.floor(Math.log10(rough));
-    const step = [1, 2, 5, 10].map((m) => m * power).find((m) => m >= rough);
+    const step = nice((this.high - this.low) / 7 || 1);
     const found = [];
     for (let k = Math.ceil(this.low / step); k * step <= this.high; k++) {
       const tick = Number((k * step).toPrecision(10));
@@ -111,7 +130,9 @@ export class Histogram {
   set(rule, value) {
     rule.now = value;
     const parts = this.lever.get(rule.name);
-    const x = this.x(this.mark(rule, value));
+    const place = this.mark(rule, value);
+    const x = this.x(place);
+    const beyond = place < this.low ? "◂ " : place > this.high ? " ▸" : "";
     const least = rule.kind === "at_least";
     parts.shade.setAttribute("x", least ? LEFT : x);
     parts.shade.setAttribute("width", Math.max(0, least ? x - LEFT : WIDE - RIGHT - x));
@@ -120,11 +141,13 @@ export class Histogram {
     parts.knob.setAttribute("cx", x);
     parts.label.setAttribute("x", x);
     parts.label.setAttribute("text-anchor", x < 60 ? "start" : x > WIDE - 60 ? "end" : "middle");
-    parts.label.textContent = `${least ? "≥" : "≤"} ${number(value)}`;
+    const text = `${rule.note ? `${rule.note}, ` : ""}${least ? "≥" : "≤"} ${number(value)}`;
+    parts.label.textContent = place < this.low ? beyond + text : text + beyond;
+    parts.group.classList.toggle("beyond", beyond !== "");
     parts.group.setAttribute("aria-valuenow", Math.min(this.high, Math.max(this.low, value))); // the text says it whole
     parts.group.setAttribute("aria-valuemin", this.low);
     parts.group.setAttribute("aria-valuemax", this.high);
-    parts.group.setAttribute("aria-valuetext", parts.label.textContent);
+    parts.group.setAttribute("aria-valuetext", beyond ? `${text}, beyond the axis` : text);
     parts.group.classList.toggle("changed", value !== rule.threshold);
   }
 
@@ -140,6 +163,7 @@ export class Histogram {
     const { group } = this.lever.get(rule.name);
     this.chosen?.(rule);
     group.setPointerCapture(event.pointerId);
+    this.held = true;
     const follow = (move) => {
       const box = this.svg.getBoundingClientRect();
       const value = this.value(((move.clientX - box.left) * WIDE) / box.width);
@@ -149,7 +173,7 @@ export class Histogram {
     };
     const stop = new AbortController();
     group.addEventListener("pointermove", follow, { signal: stop.signal });
-    for (const end of ["pointerup", "pointercancel"]) group.addEventListener(end, () => stop.abort(), { signal: stop.signal });
+    for (const end of ["pointerup", "pointercancel"]) group.addEventListener(end, () => { this.held = false; stop.abort(); }, { signal: stop.signal });
   }
 
   nudge(event, rule) {
@@ -162,6 +186,12 @@ export class Histogram {
     this.set(rule, value);
     this.moved(rule, value);
   }
+}
+
+/** The next of 1, 2, 5 and their tenfolds. */
+function nice(rough) {
+  const power = 10 ** Math.floor(Math.log10(rough));
+  return [1, 2, 5, 10].map((m) => m * power).find((m) => m >= rough);
 }
 
 export const legend = () => h("p", { class: "legend soft small" },

@@ -12,6 +12,7 @@ import * as funnel from "./pages/funnel.js";
 import * as gallery from "./pages/gallery.js";
 import * as sample from "./pages/sample.js";
 import * as whatif from "./pages/whatif.js";
+import { arrive, restore, settled, watch } from "./places.js";
 import { recall, turn as theme } from "./theme.js";
 
 const PAGES = { funnel, gallery, whatif, concepts, clusters, duplicates, compare, sample };
@@ -30,12 +31,13 @@ class Context {
     this.opinion = Object.fromEntries(Object.entries(overviews).map(([of, o]) => [of, made.get(o.corpus)]));
     this.settings = {};
     this.of = "a";
+    this.seen = null; // position of the sample that was last looked at
   }
   get overview() { return this.overviews[this.of]; }
   opinions(of) { return this.opinion[of]; }
 }
 
-let context, page, turn = 0;
+let context, page, last = null, turn = 0;
 
 const main = document.getElementById("main");
 
@@ -47,21 +49,29 @@ async function show() {
   context.of = params.get("of") ?? "a";
   page?.close?.();
   page = null;
+  const left = arrive(last ? titled(last) : "");
+  if (left && last === "sample" && left.at !== undefined && context.seen) left.at = context.seen[context.of] ?? left.at;
+  last = name;
   header(name);
-  document.title = `${TITLES[name] ?? "Sample"} · ${context.views[context.of]}`;
+  document.title = `${titled(name)} · ${context.views[context.of]}`;
   const place = h("div", { class: `page page-${name}` });
   put(main, place);
   scrollTo({ top: 0 });
   try {
-    const made = await PAGES[name].render(place, params, context);
-    if (now === turn) page = made; else made?.close?.();
-    if (now === turn) for (const event of early.splice(0)) press(event);
+    const made = await PAGES[name].render(place, params, context, left);
+    if (now !== turn) { made?.close?.(); return; }
+    page = made;
+    settled(made?.kept);
+    if (left && !made?.restored) restore(place, left);
+    for (const event of early.splice(0)) press(event);
   } catch (error) {
     if (error.name === "AbortError" || now !== turn) return;
     early.length = 0;
     put(place, h("div", { class: "problem", role: "alert" }, h("h1", {}, "This cannot be shown"), h("p", {}, strange(error.message))));
   }
 }
+
+const titled = (name) => TITLES[name] ?? "Sample";
 
 function header(name) {
   const has = context.overview.has;
@@ -92,7 +102,7 @@ function sides(name) {
 
 const KEYS = [
   ["/", "search captions"], ["← → ↑ ↓", "move; on the map to the nearest sample there"], ["j, Shift J", "next, previous"],
-  ["k", "keep"], ["d", "drop"], ["Enter", "open the sample"], ["Esc", "back to the gallery"], ["?", "these keys"],
+  ["k", "keep"], ["d", "drop"], ["Enter", "open the sample"], ["Esc", "back to where it was opened"], ["?", "these keys"],
 ];
 
 function help() {
@@ -124,7 +134,7 @@ function press(event) {
   if (!page) return AWAITED.has(event.key) && early.push({ key: event.key, shiftKey: event.shiftKey }) > 0;
   const before = location.hash;
   const taken = page.key?.(event);
-  if (location.hash !== before) { page.close?.(); page = null; }
+  if (location.hash !== before || taken === "leaving") { page?.close?.(); page = null; }
   return taken;
 }
 
@@ -137,6 +147,7 @@ function search() {
 
 async function start() {
   recall();
+  watch();
   try {
     const views = await ask("views");
     const names = Object.keys(views.views);

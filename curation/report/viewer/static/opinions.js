@@ -4,8 +4,9 @@ import { ask } from "./api.js";
 import { toast } from "./dom.js";
 
 const FORMER = "opinions:"; // marks were once kept by the manifest, which every decision changes
+const BY_UID = "marks:"; // and then by uid, which exact twins share
 const UID = /^[0-9a-f]{32}$/;
-const AT_ONCE = 64; // uids that the server looks up in one request
+const AT_ONCE = 64; // places that the server looks up in one request
 const listeners = new Set();
 
 /** Labels that are no labels; the message names the line. */
@@ -14,10 +15,12 @@ export class NoLabels extends Error {}
 export class Opinions {
   /** `corpus` names its samples, however they are decided; `sha256` is of the manifest. */
   constructor(corpus, sha256) {
-    this.key = `marks:${corpus}`;
+    this.key = `labels:${corpus}`;
     this.all = stored(this.key) ?? {};
-    const former = stored(FORMER + sha256);
-    if (former) this.change((all) => { Object.assign(all, { ...former, ...all }); }, null, FORMER + sha256);
+    for (const key of [BY_UID + corpus, FORMER + sha256]) {
+      const former = stored(key);
+      if (former) this.change((all) => { Object.assign(all, { ...byPlace(former), ...all }); }, null, key);
+    }
     addEventListener("storage", (event) => {
       if (event.key !== this.key && event.key !== null) return;
       this.all = stored(this.key) ?? {};
@@ -25,15 +28,17 @@ export class Opinions {
     });
   }
 
-  of(uid) {
-    return Object.hasOwn(this.all, uid) ? this.all[uid].label : "";
+  /** Of the sample that `tile` is of; a label holds only where its place has its uid. */
+  of(tile) {
+    const name = placeOf(tile);
+    return Object.hasOwn(this.all, name) && this.all[name].uid === tile.uid ? this.all[name].label : "";
   }
 
   set(tile, label) {
     this.change((all) => {
-      if (this.of(tile.uid) === label) delete all[tile.uid];
-      else all[tile.uid] = { shard: tile.shard, row: tile.row, label };
-    }, tile.uid);
+      if (this.of(tile) === label) delete all[placeOf(tile)];
+      else all[placeOf(tile)] = { uid: tile.uid, label };
+    }, placeOf(tile));
   }
 
   get count() {
@@ -44,9 +49,10 @@ export class Opinions {
     return Object.values(this.all).filter((one) => one.label === label).length;
   }
 
-  /** One JSON object a line, by uid; `sha256` is of the manifest that they were made on. */
+  /** One JSON object a line, by shard and row; `sha256` is of the manifest that they were made on. */
   save(sha256) {
-    const lines = Object.keys(this.all).sort().map((uid) => JSON.stringify({ uid, ...this.all[uid], corpus: sha256 }));
+    const marks = Object.entries(this.all).map(([name, { uid, label }]) => ({ uid, ...placeNamed(name), label, corpus: sha256 }));
+    const lines = marks.sort((a, b) => a.shard - b.shard || a.row - b.row).map((mark) => JSON.stringify(mark));
     const blob = new Blob([lines.map((line) => `${line}\n`).join("")], { type: "application/x-ndjson" });
     const anchor = document.createElement("a");
     anchor.href = URL.createObjectURL(blob);
@@ -58,12 +64,14 @@ export class Opinions {
   /** Adds the labels of a file, which win over marks made here; gives their number. */
   async take(text, of) {
     const found = labelsOf(text);
-    const uids = Object.keys(found);
-    if (!uids.length) throw new NoLabels("no label is in this file");
-    const here = await ask("uids", { of, uid: uids.slice(0, AT_ONCE) });
-    if (!here.total) throw new NoLabels("none of its labels is of a sample of this corpus");
+    const names = Object.keys(found);
+    if (!names.length) throw new NoLabels("no label is in this file");
+    let here = 0;
+    for (let start = 0; start < names.length && !here; start += AT_ONCE)
+      here = (await standing(of, found, names.slice(start, start + AT_ONCE))).length;
+    if (!here) throw new NoLabels("none of its labels is of a sample of this corpus");
     this.change((all) => { Object.assign(all, found); }, null);
-    return uids.length;
+    return names.length;
   }
 
   /** Marks that lie in this browser under manifests of the past, of whatever corpus. */
@@ -75,28 +83,24 @@ export class Opinions {
   async recover(of) {
     let taken = 0;
     for (const key of formerKeys()) {
-      const old = stored(key) ?? {};
-      const uids = Object.keys(old).filter((uid) => UID.test(uid));
-      const places = {};
-      for (let start = 0; start < uids.length; start += AT_ONCE)
-        for (const tile of (await ask("uids", { of, uid: uids.slice(start, start + AT_ONCE) })).tiles)
-          places[tile.uid] = { shard: tile.shard, row: tile.row, label: old[tile.uid].label };
-      const found = Object.keys(places);
-      const rest = Object.fromEntries(Object.entries(old).filter(([uid]) => !Object.hasOwn(places, uid)));
-      this.change((all) => { Object.assign(all, { ...places, ...all }); }, null);
-      if (Object.keys(rest).length) localStorage.setItem(key, JSON.stringify(rest)); else localStorage.removeItem(key);
-      taken += found.length;
+      const old = byPlace(stored(key) ?? {});
+      const places = await located(of, old);
+      this.change((all) => { for (const [name, place] of places) all[place] ??= old[name]; }, null);
+      const rest = Object.keys(old).filter((name) => !places.has(name));
+      const kept = Object.fromEntries(rest.map((name) => [name, { ...old[name], ...placeNamed(name) }]));
+      if (rest.length) localStorage.setItem(key, JSON.stringify(kept)); else localStorage.removeItem(key);
+      taken += places.size;
     }
     tell(null);
     return taken;
   }
 
   clear() {
-    this.change((all) => { for (const uid of Object.keys(all)) delete all[uid]; }, null);
+    this.change((all) => { for (const name of Object.keys(all)) delete all[name]; }, null);
   }
 
   /** Another tab may have marked since: what is stored is what is changed. */
-  change(edit, uid, moved = "") {
+  change(edit, name, moved = "") {
     this.all = stored(this.key) ?? this.all;
     edit(this.all);
     try {
@@ -105,8 +109,48 @@ export class Opinions {
     } catch {
       toast("This browser stores nothing: save the labels before you leave");
     }
-    tell(uid);
+    tell(name);
   }
+}
+
+/** Where a sample lies: twins share a uid, and are marked apart. */
+export const placeOf = ({ shard, row }) => `${shard}:${row}`;
+
+function placeNamed(name) {
+  const [shard, row] = name.split(":").map(Number);
+  return { shard, row };
+}
+
+/** Labels that were kept by uid, each with its place (or by place already), by place; the others are left out. */
+function byPlace(former) {
+  const found = {};
+  for (const [name, said] of Object.entries(former)) {
+    const { uid = name, shard, row, label } = said ?? {};
+    if (isLabel(uid, shard, row, label)) found[placeOf({ shard, row })] = { uid, label };
+  }
+  return found;
+}
+
+const isLabel = (uid, shard, row, label) => typeof uid === "string" && UID.test(uid)
+  && [shard, row].every((n) => Number.isSafeInteger(n) && n >= 0) && (label === "keep" || label === "drop");
+
+/** Those of the named places that have the uid which their label says. */
+async function standing(of, labels, names) {
+  const said = await ask("places", { of, place: names.map((name) => `${name}:${labels[name].uid}`) });
+  return said.places;
+}
+
+/** Where the labelled samples lie here, by where they lay: a corpus may have been ingested anew. */
+async function located(of, labels) {
+  const names = Object.keys(labels), places = new Map();
+  for (let start = 0; start < names.length; start += AT_ONCE) {
+    const some = names.slice(start, start + AT_ONCE);
+    for (const name of await standing(of, labels, some)) places.set(name, name);
+    const gone = new Map(some.filter((name) => !places.has(name)).map((name) => [labels[name].uid, name]));
+    for (const tile of gone.size ? (await ask("uids", { of, uid: [...gone.keys()] })).tiles : [])
+      places.set(gone.get(tile.uid), placeOf(tile));
+  }
+  return places;
 }
 
 function stored(key) {
@@ -126,7 +170,7 @@ function formerKeys() {
   }
 }
 
-/** Labels by uid. Raises NoLabels for a line that is none, or that contradicts another. */
+/** Labels by place. Raises NoLabels for a line that is none, or that contradicts another. */
 function labelsOf(text) {
   const found = {}, lines = {};
   text.split("\n").forEach((line, nth) => {
@@ -134,19 +178,19 @@ function labelsOf(text) {
     let said = null;
     try { said = JSON.parse(line); } catch { /* told below, as what has other fields is */ }
     const { uid, shard, row, label } = said ?? {};
-    const whole = Number.isSafeInteger(shard) && Number.isSafeInteger(row) && shard >= 0 && row >= 0;
-    if (!(typeof uid === "string" && UID.test(uid) && whole && (label === "keep" || label === "drop")))
+    if (!isLabel(uid, shard, row, label))
       throw new NoLabels(`line ${nth + 1}: a label has uid, shard, row, and label: keep or drop`);
-    if (Object.hasOwn(found, uid) && found[uid].label !== label)
-      throw new NoLabels(`line ${nth + 1} contradicts line ${lines[uid]}`);
-    found[uid] = { shard, row, label };
-    lines[uid] ??= nth + 1;
+    const name = placeOf({ shard, row });
+    if (Object.hasOwn(found, name) && (found[name].label !== label || found[name].uid !== uid))
+      throw new NoLabels(`line ${nth + 1} contradicts line ${lines[name]}`);
+    found[name] = { uid, label };
+    lines[name] ??= nth + 1;
   });
   return found;
 }
 
-function tell(uid) {
-  for (const listener of listeners) listener(uid);
+function tell(name) {
+  for (const listener of listeners) listener(name);
 }
 
 export function onOpinion(listener) {

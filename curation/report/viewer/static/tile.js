@@ -2,6 +2,7 @@
 
 import { image, link } from "./api.js";
 import { h, number, strange, words } from "./dom.js";
+import { placeOf } from "./opinions.js";
 
 export function picture(of, tile, side, props = {}) {
   const place = h("span", { class: "picture", ...props });
@@ -22,13 +23,13 @@ export function fate(tile) {
   return h("span", { class: `fate ${tile.status}` }, tile.status);
 }
 
-/** `within` is the filter that the sample page steps through. */
-export function tileLink(context, tile, { within = {}, side = 240, note = "" } = {}) {
+/** The sample page steps through what the filter `within` finds, or through the positions `among`. */
+export function tileLink(context, tile, { within = {}, among = [], side = 240, note = "" } = {}) {
   const of = within.of ?? context.of;
-  const opinion = context.opinions(of).of(tile.uid);
+  const opinion = context.opinions(of).of(tile);
   return h("a", {
-    class: "tile", href: link("sample", { ...within, of, at: tile.at }), "data-at": tile.at,
-    "data-uid": tile.uid, "data-opinion": opinion,
+    class: "tile", href: link("sample", { ...within, of, among: among.join(" "), at: tile.at }), "data-at": tile.at,
+    "data-place": placeOf(tile), "data-uid": tile.uid, "data-opinion": opinion,
   },
   picture(of, tile, side),
   h("span", { class: "caption" }, tile.caption ? strange(tile.caption) : h("i", {}, "no caption")),

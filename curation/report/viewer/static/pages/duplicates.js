@@ -6,7 +6,7 @@ import { stayed, tileLink } from "../tile.js";
 
 const PAGE = 8;
 
-export async function render(place, params, context) {
+export async function render(place, params, context, left) {
   const of = context.of === "a" ? undefined : context.of;
   const stages = await ask("twins", { of: context.of });
   place.append(h("h1", {}, "Duplicates"));
@@ -33,17 +33,18 @@ export async function render(place, params, context) {
     more.disabled = false;
     more.hidden = shown >= stage.groups || groups.length < PAGE;
   };
-  await load();
+  do await load(); while (shown < (left?.kept?.shown ?? 0) && !more.hidden);
   waiting.remove();
-  return {};
+  return { kept: () => ({ shown }) };
 }
 
 function card(group, stage, context) {
   const missing = group.twins - group.members.length;
+  const among = [group.best, ...group.members].filter(Boolean).map((tile) => tile.at);
   return h("article", { class: "panel group" },
     h("div", { class: "strip" },
-      group.best ? h("div", { class: group.best.status === "kept" ? "head" : "head later" }, h("p", { class: "tag" }, stayed(group.best)), tileLink(context, group.best))
+      group.best ? h("div", { class: group.best.status === "kept" ? "head" : "head later" }, h("p", { class: "tag" }, stayed(group.best)), tileLink(context, group.best, { among }))
         : h("p", { class: "empty" }, "The one that stays is not shown."),
-      group.members.map((tile) => h("div", {}, h("p", { class: "tag soft" }, "dropped"), tileLink(context, tile)))),
+      group.members.map((tile) => h("div", {}, h("p", { class: "tag soft" }, "dropped"), tileLink(context, tile, { among })))),
     missing > 0 ? h("p", { class: "soft small" }, `and ${number(missing)} more`) : null);
 }

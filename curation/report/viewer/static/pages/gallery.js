@@ -4,13 +4,18 @@ import { ask, filterOf, give, link } from "../api.js";
 import { caution } from "../caution.js";
 import { h, number, strange, toast, words } from "../dom.js";
 import { Grid } from "../grid.js";
+import { restore } from "../places.js";
 
 const JUMPS = 1_000; // samples above which scrolling alone is a long way
 let offered = {};
 
-export async function render(place, params, context) {
+export async function render(place, params, context, left) {
   const filter = filterOf(params);
-  const grid = new Grid(context, filter, Number(filter.from) || 1);
+  const asked = /^\d{1,12}$/.test(params.get("at") ?? "") ? Number(params.get("at")) : undefined;
+  const at = left?.at ?? asked; // the sample that one comes back from
+  const nth = at === undefined ? null : (await ask("neighbours", { ...filter, of: context.of, at })).nth;
+  const grid = new Grid(context, filter, nth === null ? Number(filter.from) || 1 : nth + 1);
+  grid.moved = nth !== null;
   const count = h("span", { class: "total", "aria-live": "polite" });
   offered[context.of] ??= await ask("choices", { of: context.of });
   const go = (change) => { location.hash = link("gallery", { ...filter, from: "", ...change }); };
@@ -27,8 +32,10 @@ export async function render(place, params, context) {
     document.getElementById("search").focus();
   }
   try {
-    const total = await grid.start();
+    const total = await grid.start(left?.kept?.base);
     waiting.remove();
+    if (left) grid.reveal(left.scroll);
+    if (left || nth !== null) restore(place, { scroll: scrollY, at: nth === null ? undefined : at });
     count.textContent = `${number(total)} sample${total === 1 ? "" : "s"}`;
     if (total > grid.reach) count.textContent += `, ${number(grid.base + 1)} to ${number(grid.base + grid.reach)} to scroll through`;
     if (total > JUMPS) count.after(jump(total, grid.focus + 1, go));
@@ -38,7 +45,10 @@ export async function render(place, params, context) {
     throw error;
   }
   const stop = context.overview.has.map ? dropping(place, go, context) : () => {};
-  return { close: () => { grid.close(); stop(); }, key: (event) => key(event, grid, context) };
+  return {
+    close: () => { grid.close(); stop(); }, key: (event) => key(event, grid, context),
+    kept: () => ({ base: grid.base }), restored: true,
+  };
 }
 
 const STEPS = { ArrowRight: 1, ArrowLeft: -1, j: 1, J: -1 };
@@ -65,23 +75,35 @@ function dropping(place, go, context) {
   addEventListener("drop", async (event) => {
     event.preventDefault();
     place.classList.remove("receiving");
-    const [file] = event.dataTransfer.files;
-    if (!file) return;
-    toast("Looking for pictures like it…");
-    try {
-      go({ near: `picture:${await give(context.of, file)}`, order: "" });
-    } catch (error) {
-      toast(error.message);
-    }
+    look(event.dataTransfer.files, go, context);
   }, { signal });
   return () => gone.abort();
+}
+
+/** Finds what looks like the first of these files, as far as it is a picture. */
+async function look([file], go, context) {
+  if (!file) return;
+  toast("Looking for pictures like it…");
+  try {
+    go({ near: `picture:${await give(context.of, file)}`, order: "" });
+  } catch (error) {
+    toast(error.message);
+  }
+}
+
+function pictureButton(go, context) {
+  const box = h("input", { type: "file", accept: "image/*", hidden: true, "aria-label": "picture to search by", onchange: async () => {
+    await look(box.files, go, context);
+    box.value = "";
+  } });
+  return [h("button", { type: "button", class: "bypicture", title: "Find what looks like a picture of yours; it can be dropped on the page, too", onclick: () => box.click() }, "By picture"), box];
 }
 
 function searchBox(filter, go, context) {
   const byMeaning = context.overview.has.map ? h("select", { "aria-label": "search where", class: "where", onchange: () => box.focus() },
     h("option", { value: "text" }, "in captions"), h("option", { value: "near", selected: filter.near?.startsWith("text:") ?? false }, "by what is seen")) : null;
   const box = h("input", {
-    id: "search", type: "search", placeholder: context.overview.has.map ? "Search, or drop a picture" : "Search captions, or a uid", maxLength: 1000, dir: "auto",
+    id: "search", type: "search", placeholder: "Words, or a uid", maxLength: 1000, dir: "auto",
     value: filter.text ?? filter.uid ?? (filter.near?.startsWith("text:") ? filter.near.slice(5) : ""), "aria-label": "search captions or a uid", autocomplete: "off", spellcheck: false,
     onkeydown: (event) => {
       if (event.key !== "Enter") return;
@@ -93,7 +115,7 @@ function searchBox(filter, go, context) {
     },
     onsearch: () => { if (!box.value) go({ text: "", uid: "" }); },
   });
-  return h("span", { class: "search" }, byMeaning, box, h("kbd", {}, "/"));
+  return h("span", { class: "search" }, byMeaning, h("span", { class: "words-box" }, box, h("kbd", {}, "/")), byMeaning ? pictureButton(go, context) : null);
 }
 
 function choose(label, value, options, change) {

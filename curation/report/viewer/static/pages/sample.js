@@ -5,28 +5,32 @@ import { drawn } from "../blocks.js";
 import { compared } from "../captions.js";
 import { append, bytes, copy, h, number, put, strange, words } from "../dom.js";
 import { onOpinion } from "../opinions.js";
+import { instead, leave, opener, step } from "../places.js";
 import { fate, size, stayed, tileLink } from "../tile.js";
 import { training } from "../training.js";
 
 export async function render(place, params, context) {
   const at = params.get("at") ?? "";
   const filter = filterOf(params);
+  const among = (params.get("among") ?? "").split(" ").filter((one) => /^\d+$/.test(one)).map(Number);
   const [said, beside] = await Promise.all([
     ask("sample", { of: context.of, at }),
-    ask("neighbours", { ...filter, of: context.of, at }),
+    among.includes(Number(at)) ? besides(among, Number(at)) : ask("neighbours", { ...filter, of: context.of, at }),
   ]);
+  context.seen = { [context.of]: Number(at) };
   if (said.hidden) {
     put(place, h("div", { class: "problem" }, h("h1", {}, "Not shown"),
       h("p", {}, `A blocklist stopped this sample${said.stage ? ` (${words(said.stage)}: ${words(said.reason)})` : " at export"}. What a list names is never shown.`)));
     return {};
   }
-  const to = (position) => link("sample", { ...filter, of: context.of, at: position });
-  const go = (position) => { if (position !== null) location.hash = to(position); };
+  const to = (position) => link("sample", { ...filter, of: context.of, among: among.join(" "), at: position });
+  const go = (position) => { if (position !== null) step(to(position)); };
+  const gallery = link("gallery", { ...filter, of: context.of === "a" ? undefined : context.of, at });
   const { tile } = said;
   const mine = marks(tile, context);
   append(place, [
     h("h1", { class: "unseen" }, `Sample ${tile.uid}`),
-    stepper(beside, filter, to, context),
+    stepper(beside, to, gallery),
     h("div", { class: "two" },
       h("div", { class: "left" }, drawn(context.of, tile, said.blocks), mine.element),
       h("div", { class: "right" },
@@ -47,21 +51,27 @@ export async function render(place, params, context) {
       else if (event.key === "ArrowLeft" || event.key === "J") go(beside.before);
       else if (event.key === "k") mine.set("keep");
       else if (event.key === "d") mine.set("drop");
-      else if (event.key === "Escape") location.hash = link("gallery", { ...filter, of: context.of === "a" ? undefined : context.of });
+      else if (event.key === "Escape") { leave(gallery); return "leaving"; }
       else return false;
       return true;
     },
   };
 }
 
-function stepper(beside, filter, to, context) {
-  const step = (position, text, label) => position === null
+/** The samples before and after one of a strip. */
+function besides(among, at) {
+  const nth = among.indexOf(at);
+  return { nth, total: among.length, before: among[nth - 1] ?? null, after: among[nth + 1] ?? null };
+}
+
+function stepper(beside, to, gallery) {
+  const arrow = (position, text, label) => position === null
     ? h("span", { class: "step none" }, text)
-    : h("a", { class: "step", href: to(position), "aria-label": label }, text);
+    : h("a", { class: "step", href: to(position), "aria-label": label, ...instead(() => step(to(position))) }, text);
   return h("div", { class: "stepper" },
-    h("a", { href: link("gallery", { ...filter, of: context.of === "a" ? undefined : context.of }) }, "← Gallery"),
+    h("a", { class: "back", href: gallery, ...instead(() => leave(gallery)) }, `← ${opener() || "Gallery"}`),
     h("span", { class: "soft" }, beside.nth === null ? "" : `${number(beside.nth + 1)} of ${number(beside.total)}`),
-    h("span", {}, step(beside.before, "‹", "previous sample"), step(beside.after, "›", "next sample")));
+    h("span", {}, arrow(beside.before, "‹", "previous sample"), arrow(beside.after, "›", "next sample")));
 }
 
 function marks(tile, context) {
@@ -72,7 +82,7 @@ function marks(tile, context) {
     h("span", { class: "soft" }, "Your opinion"), button("keep", "k"), button("drop", "d"));
   const draw = () => {
     for (const made of element.querySelectorAll("button"))
-      made.setAttribute("aria-pressed", String(opinions.of(tile.uid) === made.dataset.label));
+      made.setAttribute("aria-pressed", String(opinions.of(tile) === made.dataset.label));
   };
   draw();
   return { element, close: onOpinion(draw), set: (label) => opinions.set(tile, label) };
@@ -151,8 +161,9 @@ function twins(said, context) {
   const { best, members } = said.twins;
   if (!members.length) return null;
   const mine = said.tile.at;
+  const among = [best, ...members].filter(Boolean).map((tile) => tile.at);
   return h("section", { class: "panel" }, h("h2", {}, "Its duplicates"),
     h("div", { class: "strip" },
-      best ? h("div", { class: best.status === "kept" ? "head" : "head later" }, h("p", { class: "tag" }, stayed(best, best.at === mine ? "this one stays" : "stays")), tileLink(context, best)) : null,
-      members.map((tile) => h("div", { class: tile.at === mine ? "mine" : "" }, h("p", { class: "tag soft" }, tile.at === mine ? "this one" : words(tile.stage)), tileLink(context, tile)))));
+      best ? h("div", { class: best.status === "kept" ? "head" : "head later" }, h("p", { class: "tag" }, stayed(best, best.at === mine ? "this one stays" : "stays")), tileLink(context, best, { among })) : null,
+      members.map((tile) => h("div", { class: tile.at === mine ? "mine" : "" }, h("p", { class: "tag soft" }, tile.at === mine ? "this one" : words(tile.stage)), tileLink(context, tile, { among })))));
 }
