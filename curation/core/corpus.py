@@ -27,7 +27,9 @@ class Layer:
     operator: str
     fingerprint: str
     before: "Layer | None" = None
-    """The layer that this one mends, where it is one that asks again."""
+    """The layer that this one mends, where it or one that it reads asks again."""
+    cause: "Layer | None" = None
+    """Whose errors say which rows differ from `before`: null for those of `before` itself."""
 
     @property
     def folder(self) -> str:

@@ -38,6 +38,9 @@ class Operator(ABC):
     follows: ClassVar[str] = ""
     """An operator that this one measures the work of: it is off where that is."""
 
+    mends: ClassVar[bool] = False
+    """Whether rows are so dear that those are taken over that a mended layer did not change."""
+
     @property
     def threads(self) -> int:
         """Threads that one batch of a model operator is computed with, a field of it; 0 of others.

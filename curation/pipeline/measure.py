@@ -44,10 +44,11 @@ def layers_of(operators: tuple[Operator, ...], shards_sha256: str = "") -> dict[
     providers: dict[str, str] = {}
     provided: dict[str, pa.DataType] = {}
     for operator in operators:
-        reads = {"shards": shards_sha256} if isinstance(operator, FittedOperator) else {}
+        fitted = {"shards": shards_sha256} if isinstance(operator, FittedOperator) else {}
+        reads: dict[str, Layer] = {}
         for name in operator.requires.names:
             if name in providers:
-                reads[providers[name]] = layers[providers[name]].fingerprint
+                reads[providers[name]] = layers[providers[name]]
             elif name != IMAGE.name and name not in INDEX_COLUMNS.names:
                 raise UsageError(
                     f"{operator.name} needs {name}, which no operator before it gives (columns "
@@ -58,16 +59,23 @@ def layers_of(operators: tuple[Operator, ...], shards_sha256: str = "") -> dict[
         for name in operator.provides.names:
             if name in taken:
                 raise UsageError(f"{operator.name} gives {name}, a column that is there already")
-        layers[operator.name] = _layer(operator, reads)
+        layers[operator.name] = _layer(operator, reads, fitted)
         providers |= dict.fromkeys(operator.provides.names, operator.name)
         provided |= {field.name: field.type for field in operator.provides}
     return layers
 
 
-def _layer(operator: Operator, reads: dict[str, str]) -> Layer:
+def _layer(operator: Operator, reads: dict[str, Layer], fitted: dict[str, str]) -> Layer:
     """Layer of an operator, behind it those that it may mend."""
-    before = _layer(operator.before, reads) if operator.before is not None else None
-    return Layer(operator.name, operator_fingerprint(operator, reads), before)
+    before = cause = None
+    mended = next((layer for layer in reads.values() if layer.before is not None), None)
+    if operator.before is not None:
+        before = _layer(operator.before, reads, fitted)
+    elif operator.mends and mended is not None and mended.before is not None:
+        before = _layer(operator, {**reads, mended.operator: mended.before}, fitted)
+        cause = mended.cause or mended.before
+    read = {name: layer.fingerprint for name, layer in reads.items()}
+    return Layer(operator.name, operator_fingerprint(operator, {**fitted, **read}), before, cause)
 
 
 def _check_widths(operator: Operator, provided: dict[str, pa.DataType]) -> None:

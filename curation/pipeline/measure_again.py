@@ -21,43 +21,60 @@ class MendShard(MeasureShard):
         self, shard: ShardRef, todo: list[tuple[Operator, Layer]], skip: tuple[int, ...]
     ) -> list[str]:
         ((operator, layer),) = todo
-        old = self._before(shard, layer)
-        if old is None:
+        found = self._before(shard, layer)
+        if found is None:
             return super()._measure(shard, todo, skip)
+        old, asked = found
         said: list[str] = []
-        if not any(_again(old)):
+        if not asked:
             self.write(shard, operator, layer, old)
             return said
         parts: list[pa.RecordBatch] = []
         for batch in self.read(shard.shard, [operator]):
             kept = old.slice(batch["row"][0].as_py(), batch.num_rows)
-            again = _again(kept)
-            if not any(again):
+            rows = batch["row"].to_pylist()
+            known = set(rows) - asked
+            if len(known) == len(rows):
                 parts += kept.to_batches()
                 continue
-            rows = batch["row"].to_pylist()
-            known = {row for row, asked in zip(rows, again, strict=True) if not asked}
             new = careful(operator, batch, (*skip, *known), said)
             both = pa.concat_tables([kept, pa.Table.from_batches([new])])
-            picked = [at + len(rows) * asked for at, asked in enumerate(again)]
+            picked = [at + len(rows) * (row in asked) for at, row in enumerate(rows)]
             parts += both.take(pa.array(picked, pa.int64())).combine_chunks().to_batches()
         self.write(shard, operator, layer, pa.Table.from_batches(parts, layer_schema(operator)))
         return said
 
-    def _before(self, shard: ShardRef, layer: Layer) -> pa.Table | None:
-        """What there is to mend: the newest layer that has the shard."""
-        before = layer.before
-        while before is not None:
-            path = before.path(shard.shard)
-            if (read_footer(self.store, path) or {}).get("index") == shard.index_sha256:
-                return read_table(self.store, path)
-            before = before.before
+    def _before(self, shard: ShardRef, layer: Layer) -> tuple[pa.Table, set[int]] | None:
+        """What there is to mend, the newest layer that has the shard, and the rows that are not as
+        in it; null where that cannot be known."""
+        asked: set[int] = set()
+        own = False
+        while layer.before is not None:
+            own |= layer.cause is None
+            if layer.cause is not None:
+                differ = self._there(shard, layer.cause, ["row", "error"])
+                if differ is None:
+                    return None
+                asked |= _failed(differ)
+            old = self._there(shard, layer.before)
+            if old is not None:
+                return old, asked | _failed(old) if own else asked
+            layer = layer.before
         return None
 
+    def _there(
+        self, shard: ShardRef, layer: Layer, columns: list[str] | None = None
+    ) -> pa.Table | None:
+        path = layer.path(shard.shard)
+        if (read_footer(self.store, path) or {}).get("index") != shard.index_sha256:
+            return None
+        return read_table(self.store, path, columns)
 
-def _again(rows: pa.Table) -> list[bool]:
-    """Which of a layer's rows are to be measured again."""
-    return [code in PASSING for code in rows["error"].to_pylist()]
+
+def _failed(rows: pa.Table) -> set[int]:
+    """Rows of a layer that may be measured otherwise where they are measured again."""
+    pairs = zip(rows["row"].to_pylist(), rows["error"].to_pylist(), strict=True)
+    return {row for row, code in pairs if code in PASSING}
 
 
 def how_again(layer: LayerRef) -> str:

@@ -12,6 +12,7 @@ from curation.io.corpus import Corpus, open_corpus
 from curation.io.sources import SourceOptions
 from curation.io.tables import read_table
 from curation.operators.vision_language import chat_operator
+from curation.operators.vision_language.claim_check import ClaimCheck
 from curation.operators.vision_language.recaption import Recaption
 from curation.pipeline.ingest import IngestRequest, ingest
 from curation.pipeline.measure import layers_of, measure
@@ -100,6 +101,42 @@ def test_the_newest_layer_there_is_is_mended(corpus):
         found = asked(corpus, server, 3)
         assert len(server.asked) == len(FAIL)
     assert not any(row["error"] for row in found)
+
+
+def checked(corpus: Corpus, server: ChatServer, *again: int) -> list[dict[str, Any]]:
+    """Rows of `claim_check` on top."""
+    common = {"servers": (server.url,), "attempts": 1}
+    writer = Recaption(model="tiny", floor="", again=again[0], **common)
+    checker = ClaimCheck(model="eye", again=again[1], **common)
+    with LocalEngine(workers=0) as engine:
+        measure(corpus, (writer, checker), engine, SILENT)
+    layer = layers_of((writer, checker), corpus.shards_sha256)[checker.name]
+    return [
+        row
+        for shard in corpus.shards
+        for row in read_table(corpus.store, layer.path(shard.shard)).to_pylist()
+    ]
+
+
+def claims(server: ChatServer) -> int:
+    """Requests of the checker since it was last looked at."""
+    count = sum("logprobs" in given for given in server.asked)
+    del server.asked[:]
+    return count
+
+
+def test_captions_that_stayed_are_not_checked_again(corpus):
+    with ChatServer(failing, judge=lambda given: (0.9, 0.1)) as server:
+        checked(corpus, server, 0, 0)
+        assert claims(server) == ROWS - len(FAIL)
+    with ChatServer(judge=lambda given: (0.8, 0.1)) as server:
+        found = checked(corpus, server, 1, 0)
+        assert claims(server) == len(FAIL)
+        sure = [round(row["claims_checked"][0]["p_yes"], 2) for row in found]
+        assert sorted(sure) == [0.8] * len(FAIL) + [0.9] * (ROWS - len(FAIL))
+        assert checked(corpus, server, 2, 0) == found
+        assert checked(corpus, server, 2, 1) == found
+        assert claims(server) == 0
 
 
 def test_what_the_layer_before_lacks_is_asked_as_at_first(corpus):

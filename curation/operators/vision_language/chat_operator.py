@@ -28,6 +28,7 @@ class ChatOperator(Operator):
     """Asks `model`, behind `servers` or embedded, about pictures; measures nothing without."""
 
     libraries = ("pillow",)
+    mends = True
 
     servers: tuple[str, ...] = field(default=(), metadata={"hashed": False})
     """Addresses of servers, as http://gpu1:8000; all serve the same model."""
