@@ -36,7 +36,7 @@ class Train:
     """1: everything but video. 2: video and long documents added, from --init."""
     corpus: Files
     """EXPORT:SHARE, an export or run directory and its share of all tokens (repeatable). Without
-    shares, corpora count by their size."""
+    shares, corpora count by their size; what stage 2 replays of stage 1 keeps its own share."""
     out: str
     """Folder of the run: plan, checkpoints, metrics, and the model in the end."""
     config: str = "demo"

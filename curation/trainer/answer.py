@@ -44,7 +44,7 @@ def answer(
     except DecodeError as error:
         raise RunError(f"{image}: cannot be decoded ({error.code})") from error
     grid = laid.media[0].grid
-    model = trained.load(device)
+    model, tokenizer = trained.load(device), processor.tokenizer
     asked = prompt(
         model.config,
         laid.ids.tolist(),
@@ -55,11 +55,11 @@ def answer(
         model,
         asked.to(device),
         most=max_tokens,
-        stop=(processor.tokenizer.end_id, processor.tokenizer.special["<|user|>"]),
+        stop={*model.config.ends, tokenizer.end_id, tokenizer.special["<|user|>"]},
         temperature=temperature,
         generator=torch.Generator(device).manual_seed(seed),
     )
-    return processor.tokenizer.decode(list(words))
+    return tokenizer.decode(list(words))
 
 
 def read_processor(folder: Path) -> Processor:
@@ -74,7 +74,7 @@ def read_processor(folder: Path) -> Processor:
         vision = VisionSettings(
             image_min_pixels=int(size["shortest_edge"]), image_max_pixels=int(size["longest_edge"])
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise UsageError(f"{path}: not that of a Glm4v model ({error!r})") from error
     return Processor(Tokenizer(str(folder)), vision)
 

@@ -1,6 +1,6 @@
 """What decides a plan, filed beside it: so that a run says which part of another plan differs.
 
-    PLAN/identity.json   names no place: the same wherever corpora and tokenizer lie
+PLAN/identity.json   names no place: the same wherever corpora and tokenizer lie
 """
 
 import json
@@ -64,13 +64,13 @@ def _filed(store: Store) -> dict[str, Any]:
 
 
 def _told(identity: dict[str, Any]) -> dict[str, Any]:
-    """The same in words that a person gave or knows, most telling first."""
+    """The same in words that a person gave or knows."""
     corpora = identity["corpora"]
     named = [f"{c['name']}@{digest({**c, 'share': None})[:8]}" for c in corpora]
-    shares = ["by size" if c["share"] is None else f"{c['share']:g}" for c in corpora]
+    shares = ["by size" if c["share"] is None else str(c["share"]) for c in corpora]
     return {
         "corpora": ", ".join(named),
         "shares": ", ".join(shares),
         "tokenizer": identity["processor"]["tokenizer"][:12],
-        "more": {key: identity[key] for key in ("version", "processor", "settings")},
+        "version": identity["version"],
     }

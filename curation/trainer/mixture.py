@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,8 @@ ITEMS = pa.schema([(name, pa.from_numpy_dtype(ITEM[name])) for name in ITEM.name
 _OFF = 0.1
 """A realised share farther from the asked one, relative to it, is told."""
 
+_TENTH_OF_A_PERCENT = 0.001
+
 _MANY_LEFT_OUT = 0.05
 """Share of samples longer than a sequence above which it is told what to do."""
 
@@ -40,12 +42,14 @@ class CorpusShare:
     url: str
     """Export or run directory."""
     share: float | None = None
-    """Above 0, relative to the other corpora's; null for all means by size."""
+    """Above 0, relative to the other corpora's; null: by size, of what replay leaves."""
+    replay: bool = False
+    """Of the run before. Has a share: of the whole where the others have none."""
 
 
 def check_shares(corpora: Sequence[CorpusShare]) -> None:
     """Raises UsageError where shares mean nothing."""
-    asked = [corpus.share for corpus in corpora]
+    asked = [corpus.share for corpus in corpora if not corpus.replay]
     given = [share for share in asked if share is not None]
     if not given:
         return
@@ -56,12 +60,32 @@ def check_shares(corpora: Sequence[CorpusShare]) -> None:
         )
 
 
+def normalised(corpora: Sequence[CorpusShare]) -> list[CorpusShare]:
+    """The same with shares that sum to 1, so that 7 beside 3 is 0.7 beside 0.3.
+
+    To 12 digits: quotients of one mixture, spelt otherwise, differ in the last.
+    """
+    given = [corpus.share for corpus in corpora if corpus.share is not None]
+    whole = sum(given) if len(given) == len(corpora) else 1.0
+    return [
+        corpus
+        if corpus.share is None
+        else replace(corpus, share=float(f"{corpus.share / whole:.12g}"))
+        for corpus in corpora
+    ]
+
+
 def shares_of(corpora: Sequence[CorpusShare], tokens: Sequence[int]) -> list[float]:
     """Shares that sum to 1; by tokens where none are given. Raises UsageError."""
     check_shares(corpora)
-    given = [corpus.share for corpus in corpora if corpus.share is not None]
-    weights = given or tokens
-    return [weight / sum(weights) for weight in weights]
+    given = sum(corpus.share for corpus in corpora if corpus.share is not None)
+    unsaid = sum(n for n, corpus in zip(tokens, corpora, strict=True) if corpus.share is None)
+    if not unsaid:
+        return [corpus.share / given for corpus in corpora if corpus.share is not None]
+    return [
+        (1 - given) * count / unsaid if corpus.share is None else corpus.share
+        for count, corpus in zip(tokens, corpora, strict=True)
+    ]
 
 
 def split(
@@ -218,6 +242,10 @@ class EffectiveShare:
     family: str
     share: float
     """Of tokens, as asked for."""
+    folder: str = ""
+    """End of the place that it was read from, as long as it takes to tell corpora apart."""
+    replay: bool = False
+    """Whether it is of the run before."""
     samples: int = 0
     """Seen over training, repeats and parts counted."""
     tokens: int = 0
@@ -234,24 +262,48 @@ class EffectiveShare:
         """Tokens seen over tokens there are."""
         return self.tokens / self.tokens_usable if self.tokens_usable else 0.0
 
+    @property
+    def told(self) -> str:
+        """What a person knows the corpus by."""
+        return self.name if self.folder in ("", self.name) else f"{self.name} ({self.folder})"
+
+
+def folders_told(urls: Sequence[str]) -> list[str]:
+    """The last parts of places: two where that is `export`, which says nothing, and as many as
+    tell them apart."""
+    parts = [url.rstrip("/").split("/") for url in urls]
+    needed = [2 if part[-1] == "export" else 1 for part in parts]
+    for _ in range(max(map(len, parts), default=0)):
+        told = ["/".join(part[-n:]) for part, n in zip(parts, needed, strict=True)]
+        seen = Counter(told)
+        if len(seen) == len(told):
+            break
+        needed = [n + (seen[each] > 1) for each, n in zip(told, needed, strict=True)]
+    return told
+
 
 def share_lines(shares: Sequence[EffectiveShare]) -> list[str]:
     """Effective shares as a table of text, with warnings."""
     totals = [sum(getattr(s, n) for s in shares) or 1 for n in ("samples", "tokens", "supervised")]
     lines = [
         f"{'corpus':<24} {'asked':>7} {'samples':>8} {'tokens':>8} {'learnt':>8} {'epochs':>8}"
-        "  (shares of each)"
+        "  folder  (shares of each)"
     ]
     for share in shares:
         of = (share.samples / totals[0], share.tokens / totals[1], share.supervised / totals[2])
         lines.append(
-            f"{share.name:<24} {share.share:>7.1%} "
-            + " ".join(f"{part:>8.1%}" for part in of)
-            + f" {share.epochs:>8.2f}"
+            f"{share.name:<24} {_percent(share.share):>7} "
+            + " ".join(f"{_percent(part):>8}" for part in of)
+            + f" {share.epochs:>8.2f}  {share.folder}{' (replay)' if share.replay else ''}".rstrip()
         )
     for share in shares:
         lines += _notes(share, share.tokens / totals[1])
     return lines
+
+
+def _percent(part: float) -> str:
+    """A share that is not nothing is never told as 0.0%."""
+    return f"{part:.1%}" if not 0 < part < _TENTH_OF_A_PERCENT else f"{100 * part:.1g}%"
 
 
 def _notes(share: EffectiveShare, realised: float) -> list[str]:
@@ -259,22 +311,22 @@ def _notes(share: EffectiveShare, realised: float) -> list[str]:
     lines = []
     if share.left_out:
         told = ", ".join(f"{n:,} {why}" for why, n in sorted(share.left_out.items()))
-        lines.append(f"{share.name}: {told.replace('_', ' ')}")
+        lines.append(f"{share.told}: {told.replace('_', ' ')}")
     too_long = share.left_out.get("too_long", 0)
     samples = share.samples_usable + too_long
     if too_long > _MANY_LEFT_OUT * samples:
         lines.append(
-            f"warning: {share.name}: {too_long:,} of {samples:,} samples are longer than a "
+            f"warning: {share.told}: {too_long:,} of {samples:,} samples are longer than a "
             "sequence and left out; lengthen it, or lower the pixel budget"
         )
     if share.epochs > MANY_EPOCHS:
         lines.append(
-            f"warning: {share.name} is seen {share.epochs:,.1f} times; above {MANY_EPOCHS} "
+            f"warning: {share.told} is seen {share.epochs:,.1f} times; above {MANY_EPOCHS} "
             "epochs repeats teach little: lower its share, or add data"
         )
     if abs(realised - share.share) > _OFF * share.share:
         lines.append(
-            f"warning: {share.name} gets {realised:.1%} of all tokens, not {share.share:.1%}: the "
-            "training is too short for its samples"
+            f"warning: {share.told} gets {_percent(realised)} of all tokens, not "
+            f"{_percent(share.share)}: the training is too short for its samples"
         )
     return lines

@@ -5,17 +5,24 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from curation.core.engine import Engine
 from curation.core.errors import CorpusError, UsageError
-from curation.core.fingerprint import digest, plain
+from curation.core.fingerprint import digest
 from curation.core.progress import SILENT, Progress
 from curation.engines.local import LocalEngine
 from curation.io.store import Store
 from curation.models.glm4v.processor import Processor
 from curation.trainer.drawing import Corpus, Drawing
+from curation.trainer.identity import (
+    IDENTITY_FILE,
+    check_begun,
+    plan_identity,
+    write_identity,
+)
 from curation.trainer.mixture import (
     MANY_EPOCHS,
     SPLIT_FAMILIES,
@@ -24,16 +31,14 @@ from curation.trainer.mixture import (
     Usable,
     UsableShard,
     check_shares,
+    folders_told,
+    normalised,
     shares_of,
 )
 from curation.trainer.packing import Items, Packer, Packing, Packs
 from curation.trainer.plan import PLAN_FILE, Plan, PlannedCorpus, PlanSettings, open_plan
-from curation.trainer.recipe import check_same
 from curation.trainer.steps import StepWriter
 from curation.trainer.token_count import Export, count_tokens, named_apart, open_export
-
-PLAN_VERSION = 2
-"""Raised when the same settings would give another plan."""
 
 _LEAST_WINDOW = 8
 """Packs; fewer cannot be filled."""
@@ -59,26 +64,21 @@ def make_plan(
     if not corpora:
         raise UsageError("no corpus: name at least one export to train on")
     check_shares(corpora)
+    corpora = normalised(corpora)
     opened = [open_export(corpus.url) for corpus in corpora]
     _check_once(opened)
     exports = named_apart(opened)
-    identity = {
-        "version": PLAN_VERSION,
-        "corpora": [
-            {**export.identity, "share": corpus.share}
-            for export, corpus in zip(exports, corpora, strict=True)
-        ],
-        "processor": processor.identity(),
-        "settings": plain(settings),
-    }
+    identity = plan_identity(exports, corpora, processor, settings)
     store, plan_hash = Store(out), digest(identity)
     if begun:
-        check_same({"plan": begun}, {"plan": plan_hash}, out.removesuffix("/plan"))
+        check_begun(store, begun, identity, out.removesuffix("/plan"))
     if store.exists(PLAN_FILE):
         there = open_plan(out)
         if there.plan_hash == plan_hash:
-            planned = [_planned(export) for export in exports]  # which may have moved since
-            return dataclasses.replace(there, corpora=planned, processor=processor)
+            found = _placed(there, exports, corpora, processor)
+            if found != there or not store.exists(IDENTITY_FILE):
+                _write_plan(store, found, identity)
+            return found
         store.remove(PLAN_FILE)
     store.remove("steps")
     engine = engine or LocalEngine(workers=0)
@@ -86,9 +86,27 @@ def make_plan(
         store, exports, corpora, settings, processor, engine, progress, most_epochs
     )
     plan = planning.make()
-    plan = dataclasses.replace(plan, plan_hash=plan_hash)
-    store.write(PLAN_FILE, (json.dumps(dataclasses.asdict(plan), indent=1) + "\n").encode())
+    plan = _placed(dataclasses.replace(plan, plan_hash=plan_hash), exports, corpora, processor)
+    _write_plan(store, plan, identity)
     return plan
+
+
+def _placed(
+    plan: Plan, exports: Sequence[Export], corpora: Sequence[CorpusShare], processor: Processor
+) -> Plan:
+    """A plan with the places where corpora and tokenizer lie now: they may have moved since."""
+    folders = folders_told([export.store.path("") for export in exports])
+    shares = [
+        dataclasses.replace(share, folder=folder, replay=corpus.replay)
+        for share, folder, corpus in zip(plan.shares, folders, corpora, strict=True)
+    ]
+    planned = [_planned(export) for export in exports]
+    return dataclasses.replace(plan, corpora=planned, shares=shares, processor=processor)
+
+
+def _write_plan(store: Store, plan: Plan, identity: dict[str, Any]) -> None:
+    write_identity(store, identity)
+    store.write(PLAN_FILE, (json.dumps(dataclasses.asdict(plan), indent=1) + "\n").encode())
 
 
 def _planned(export: Export) -> PlannedCorpus:
@@ -176,16 +194,20 @@ class _Planning:
             usable.append(found)
             files.append(names)
         given = shares_of(self.corpora, [found.tokens for found in usable])
+        folders = folders_told([export.store.path("") for export in self.exports])
         shares = [
             EffectiveShare(
                 name=export.name,
                 family=export.manifest.family,
                 share=part,
+                folder=folder,
                 samples_usable=found.samples,
                 tokens_usable=found.tokens,
                 left_out=dict(sorted(found.left_out.items())),
             )
-            for export, part, found in zip(self.exports, given, usable, strict=True)
+            for export, folder, part, found in zip(
+                self.exports, folders, given, usable, strict=True
+            )
         ]
         wanted = self._wanted(shares)
         corpora = []
@@ -222,7 +244,7 @@ class _Planning:
 
     def _check_epochs(self, share: EffectiveShare, epochs: float) -> None:
         told = (
-            f"{share.name}: its {share.samples_usable:,} samples ({share.tokens_usable:,} tokens) "
+            f"{share.told}: its {share.samples_usable:,} samples ({share.tokens_usable:,} tokens) "
             f"would be read {epochs:,.0f} times"
         )
         if epochs > self.most_epochs:

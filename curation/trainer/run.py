@@ -1,6 +1,7 @@
 """A training from its first to its last step: plan, weights, loop, model.
 
-    OUT/run.json       what was asked for; a run goes on with that only
+    OUT/run.json       what was asked for; a run goes on with that only, and none begins without
+                       where the folder holds what one would write (curation.trainer.record)
     OUT/plan/          packs of every step (curation.trainer.plan)
     OUT/shape/         config, tokenizer, pixel budget: what checkpoints are read with
     OUT/checkpoints/   to go on from (curation.trainer.state)
@@ -15,7 +16,7 @@ import json
 import math
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,20 +37,28 @@ from curation.trainer.distributed import World, check_world, first_here, joined,
 from curation.trainer.loader import Loader, resume_step
 from curation.trainer.loop import Loop, Work
 from curation.trainer.metrics import QUARANTINE, MetricsLog, StepRecord, Watcher
-from curation.trainer.mixture import CorpusShare, check_shares
+from curation.trainer.mixture import CorpusShare
 from curation.trainer.optim import adamw
 from curation.trainer.plan import Plan, PlanSettings, open_plan
 from curation.trainer.planning import make_plan
 from curation.trainer.recipe import TrainRecipe, check_same
+from curation.trainer.record import (
+    MODEL,
+    RECORD,
+    SHAPE,
+    check_unused,
+    located,
+    model_folder,
+    origin_named,
+    read_record,
+)
+from curation.trainer.replay import with_replay
 from curation.trainer.sole import sole_run
 from curation.trainer.state import CHECKPOINTS, Checkpoints
 from curation.trainer.tars import check_tars
 from curation.trainer.token_count import open_export
 from curation.trainer.weights import built, save_model, save_shape
 
-RECORD = "run.json"
-MODEL = "model"
-SHAPE = "shape"
 _SHIPPED = ("tiny", "tiny-moe", "demo")
 """Configs that the tokenizer that ships is for."""
 
@@ -187,21 +196,21 @@ def _opened(training: Training, world: World) -> Plan:
 
 def _record(training: Training) -> dict[str, Any]:
     """What a run may not change, corpora and plan apart."""
-    return {"init": training.init.rstrip("/"), "recipe": training.recipe.told()}
+    return {"init": origin_named(training.init), "recipe": training.recipe.told()}
 
 
 def _begun(training: Training) -> str:
     """Hash of the plan that the run in this folder began with; empty where none did.
 
-    Raises UsageError where that run is another one, RunError where its record is gone.
+    Raises UsageError where that run is another one, or there is none and the folder is not empty of
+    what one would write.
     """
-    path = training.folder / RECORD
-    if not path.exists():
-        if (training.folder / CHECKPOINTS).exists():
-            raise RunError(f"{path}: missing from a run that began; name another --out")
+    if not (training.folder / RECORD).exists():
+        check_unused(training.folder)
         return ""
     found, record = read_record(training.folder), _record(training)
-    check_same({key: found.get(key) for key in record}, record, training.out)
+    began = {**found, "init": origin_named(str(found.get("init", "")))}
+    check_same({key: began.get(key) for key in record}, record, training.out)
     return str(found.get("plan"))
 
 
@@ -212,7 +221,7 @@ def _is_finished(
     plan = _planned(training, config, processor, progress, _begun(training))
     record = _record(training)
     corpora = [
-        {"url": _located(str(corpus.url)), "share": share.share, "family": corpus.family}
+        {"url": located(str(corpus.url)), "share": share.share, "family": corpus.family}
         for corpus, share in zip(plan.corpora, plan.shares, strict=True)
     ]
     text = json.dumps({"plan": plan.plan_hash, **record, "corpora": corpora}, indent=1) + "\n"
@@ -228,7 +237,7 @@ def _planned(
     begun: str,
 ) -> Plan:
     recipe = training.recipe
-    corpora = mixture(training)
+    corpora = with_replay(training.corpora, recipe.replay, training.init, progress)
     for corpus in corpora:
         family = open_export(corpus.url).manifest.family
         if family not in recipe.families:
@@ -257,73 +266,6 @@ def _planned(
         )
     finally:
         engine.close()
-
-
-def mixture(training: Training) -> list[CorpusShare]:
-    """The corpora that are named, and those of the run before as replay.
-
-    A corpus that is named again keeps the share that it is named with. Corpora named without a
-    share count alike where there is something to replay.
-    """
-    named = list(training.corpora)
-    if not named:
-        raise UsageError("no corpus: name at least one export, as --corpus run1/export:1")
-    check_shares(named)
-    replay = training.recipe.replay
-    origin = _run_of(training.init)
-    if not replay or origin is None:
-        return named
-    urls = {_located(str(open_export(corpus.url).store.url)) for corpus in named}
-    before = [
-        CorpusShare(url=corpus["url"], share=corpus["share"])
-        for corpus in read_record(origin)["corpora"]
-        if _located(corpus["url"]) not in urls
-    ]
-    if not before:
-        return named
-    return [*_scaled(named, 1 - replay), *_scaled(before, replay)]
-
-
-def _run_of(init: str) -> Path | None:
-    """The run that weights come from, named by its folder or that of its model; null: none."""
-    folder = Path(init)
-    places = [folder, folder.resolve().parent] if folder.name == MODEL else [folder]
-    return next((place for place in places if init and (place / RECORD).exists()), None)
-
-
-def _scaled(corpora: list[CorpusShare], whole: float) -> list[CorpusShare]:
-    shares = [1.0 if corpus.share is None else corpus.share for corpus in corpora]
-    return [
-        replace(corpus, share=whole * share / sum(shares))
-        for corpus, share in zip(corpora, shares, strict=True)
-    ]
-
-
-def _located(url: str) -> str:
-    return url.rstrip("/") if "://" in url else str(Path(url).resolve())
-
-
-def read_record(folder: Path) -> dict[str, Any]:
-    """What a run began with. Raises RunError for a damaged record."""
-    try:
-        found: dict[str, Any] = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-        if not isinstance(found.get("corpora"), list):
-            raise ValueError("no corpora")
-    except (OSError, ValueError) as error:
-        raise RunError(f"{folder / RECORD}: damaged ({error}); begin in another --out") from error
-    return found
-
-
-def model_folder(path: str) -> Path:
-    """The Hugging Face folder of a finished run, or the folder itself. Raises UsageError."""
-    folder = Path(path)
-    if (folder / RECORD).exists():
-        if not (folder / MODEL / "config.json").exists():
-            raise UsageError(f"{path}: a run that is not finished; run it to its last step first")
-        return folder / MODEL
-    if not (folder / "config.json").exists():
-        raise UsageError(f"{path}: neither a finished run nor a Hugging Face folder (config.json)")
-    return folder
 
 
 def _origin(training: Training) -> Path | None:
@@ -375,7 +317,7 @@ def _checked(found: Glm4vConfig, shape: Glm4vConfig, training: Training) -> Glm4
             f"{training.init}: has {found.text.vocab_size:,} words, fewer than the tokenizer's; "
             "name the tokenizer that it was trained with by --tokenizer"
         )
-    return replace(found, tokens=shape.tokens)
+    return found.with_tokens(shape)
 
 
 def _work(config: Glm4vConfig, recipe: TrainRecipe) -> Callable[[PackedBatch], Work]:

@@ -13,7 +13,7 @@ import torch
 from curation.core.errors import RunError, UsageError
 from curation.models.glm4v.checkpoint import load_pretrained
 from curation.models.glm4v.model import Glm4v
-from curation.trainer.run import MODEL, RECORD, SHAPE, model_folder
+from curation.trainer.record import MODEL, RECORD, SHAPE, model_folder
 from curation.trainer.state import CHECKPOINTS, fault_of, step_folders
 from curation.trainer.weights import checkpoint_model
 

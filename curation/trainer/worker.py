@@ -49,6 +49,6 @@ def _answer(pipe: Connection, builder: PackBuilder, slots: Sequence[Slot]) -> No
         send(pipe, RunError("a loader worker ran out of memory: resume with fewer --workers"))
     except CurationError as error:
         send(pipe, error)
-    except Exception as error:  # a fault of ours; without its words it would look like a kill
+    except Exception as error:  # noqa: BLE001 - told by the trainer: else it looks like a kill
         told = f"a loader worker failed ({error!r:.200}); --workers 0 shows where"
         send(pipe, RunError(told))

@@ -128,7 +128,7 @@ def test_a_run_writes_metrics_and_a_model_and_is_not_repeated(corpora, trained, 
     records = read_metrics(trained)
     assert [record["step"] for record in records] == [1, 2]
     first = records[0]
-    assert set(first["losses"]) == {"image-text", "gui"}
+    assert {family for record in records for family in record["losses"]} == {"image-text", "gui"}
     assert first["tokens"] > first["supervised_tokens"] > 0 and first["tflops"] > 0
     assert (trained / "model" / "config.json").exists()
     assert list((trained / "tensorboard").iterdir())
@@ -143,7 +143,7 @@ def test_a_run_writes_metrics_and_a_model_and_is_not_repeated(corpora, trained, 
     [
         (("--set", "learning_rate=0.5"), "recipe.learning_rate was 0.002, now 0.5"),
         (("--seed", "7"), "recipe.seed was 0, now 7"),
-        (("--corpus", "{}/ocr:0.5"), "plan was"),
+        (("--corpus", "{}/ocr:0.5"), "(corpora was image-text@"),
     ],
 )
 def test_a_run_does_not_go_on_with_another_plan(
@@ -179,7 +179,7 @@ def test_the_cost_of_a_plan_is_that_of_the_model(corpora, tmp_path, capsys) -> N
         assert curate(*_stage1(corpora, out, *more)) == 0
         costs.append(re.search(r"in all; (\S+) FLOPs", capsys.readouterr().out))
     tiny, demo = (float(cost[1]) for cost in costs if cost)
-    assert demo > 20 * tiny
+    assert demo > 10 * tiny  # the head, whose words are the same, is half of the tiny one
 
 
 def test_a_diverged_run_says_so_each_time_and_is_none_to_go_on_from(

@@ -13,7 +13,6 @@ from safetensors.torch import load_file, save_file
 from curation.demo.generate import Plan as DemoPlan
 from curation.demo.generate import generate as generate_pairs
 from curation.engines.local import LocalEngine
-from curation.models.glm4v.tokenizer import demo_tokenizer
 from curation.trainer.answer import answer
 from curation.trainer.trained import find_trained
 from tests.pipeline.corpora import curate
@@ -71,7 +70,10 @@ def test_a_killed_stage_has_the_losses_of_one_that_was_not_and_they_fall(runs: P
 def test_stage_2_goes_on_from_stage_1_with_video_long_documents_and_replay(runs: Path) -> None:
     second = losses(runs / "second")
     assert [step for step, _, _ in second] == list(range(1, MORE + 1))
-    assert second[-1][1] < second[0][1] < losses(runs / "first")[0][1]
+    assert second[0][1] < losses(runs / "first")[0][1]
+    # Steps differ in their families, and those in how hard they are: one is compared with itself.
+    of_video = [each["video"] for _, _, each in second if "video" in each]
+    assert len(of_video) > 1 and of_video[-1] < of_video[0]
     seen = {family for _, _, each in second for family in each}
     assert seen >= {"video", "interleaved", "image-text"}
 
@@ -81,11 +83,11 @@ def test_stage_2_goes_on_from_stage_1_with_video_long_documents_and_replay(runs:
 def test_transformers_answers_what_curate_sample_answers(runs: Path, tmp_path: Path) -> None:
     folder = runs / "second" / "model"
     answers = _answers(folder, tmp_path)
-    # So few steps teach that a sample ends; without that word the model has to say something.
+    # So few steps teach one word, or that a sample ends; a head drawn by chance says another.
     talking = tmp_path / "talking"
     shutil.copytree(folder, talking)
     weights = load_file(talking / "model.safetensors")
-    weights["lm_head.weight"][demo_tokenizer().end_id] = 0
+    weights["lm_head.weight"].normal_(generator=torch.Generator().manual_seed(0))
     save_file(weights, talking / "model.safetensors", metadata={"format": "pt"})
     assert len(set(_answers(talking, tmp_path) + answers)) > 1
 

@@ -8,8 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from curation.core.errors import CorpusError, UsageError
 from curation.core.progress import SILENT
@@ -19,10 +17,10 @@ from curation.io.corpus import open_any
 from curation.models.glm4v.vision_input import VisionSettings
 from curation.report.verify import verify
 from curation.trainer.loader import resume_step
-from curation.trainer.mixture import CorpusShare, shares_of, split
+from curation.trainer.mixture import CorpusShare
 from curation.trainer.plan import PlanSettings, open_plan
 from curation.trainer.planning import make_plan
-from curation.trainer.run import Training, mixture, plan_only
+from curation.trainer.run import Training, plan_only
 from jobs.train import stage1
 from tests.trainer.plans import planned, processor, rows
 from tests.trainer.samples import FAMILIES, Made, box_segment, jpeg, write_export
@@ -224,7 +222,7 @@ def test_a_run_refuses_too_many_passes_and_half_of_the_shares(exports, tmp_path)
         plan_only(training)
     half = replace(training, corpora=(gui, CorpusShare(url=str(exports["ocr"]), share=0.5)))
     with pytest.raises(UsageError, match="shares of corpora"):
-        mixture(half)
+        plan_only(half)
 
 
 def test_a_corpus_given_twice_and_half_of_the_shares_are_refused_before_counting(exports, tmp_path):
@@ -269,44 +267,6 @@ def test_parts_hold_whole_segments_and_all_that_is_learnt(exports, tmp_path):
         assert all(a[1] == b[0] for a, b in itertools.pairwise(borders))
 
 
-@pytest.mark.parametrize(
-    ("tokens", "kinds", "expected"),
-    [  # t: text to learn, q: text that is not learnt, m: an image or video; 64 tokens
-        ([10, 10, 10], "ttt", [(0, 3)]),
-        ([30, 30, 30], "ttt", [(0, 2), (2, 3)]),
-        ([30, 20, 30], "tmt", [(0, 1), (1, 3)]),  # the image goes with what follows
-        ([40, 40, 20], "mmt", [(0, 1), (1, 3)]),  # images in a row too, where they can
-        ([40, 10, 40], "mmt", [(0, 1), (1, 3)]),
-        ([20, 5, 20, 30], "tmqt", [(0, 1), (1, 4)]),
-        ([20, 5, 20, 30, 30], "tmqtt", [(0, 1), (1, 4), (4, 5)]),
-        ([40, 40, 40], "mmt", None),  # what is learnt of an image never goes without it
-        ([40, 10, 20], "mqt", None),
-        ([60, 30], "mt", None),
-        ([62, 61], "tt", [(0, 1), (1, 2)]),
-        ([62, 62], "tt", None),  # with its end the last is too long
-        ([63], "m", None),
-    ],
-)
-def test_splitting(tokens, kinds, expected):
-    media, learnt = [kind == "m" for kind in kinds], [kind == "t" for kind in kinds]
-    assert split(tokens, media, learnt, 64) == expected
-
-
-@given(st.data())
-def test_parts_keep_what_is_learnt_of_an_image_beside_it(data):
-    kinds = data.draw(st.text("tqm", min_size=1, max_size=12))
-    tokens = data.draw(st.lists(st.integers(1, 61), min_size=len(kinds), max_size=len(kinds)))
-    parts = split(tokens, [kind == "m" for kind in kinds], [kind == "t" for kind in kinds], 64)
-    if parts is None:
-        return
-    assert [first for first, _ in parts] == [0, *(stop for _, stop in parts[:-1])]
-    assert parts[-1][1] == len(kinds)
-    for first, stop in parts:
-        assert sum(tokens[first:stop]) + 2 + (stop == len(kinds)) <= 64
-        before, begun = kinds[:first].rstrip("q"), kinds[first:].lstrip("q")
-        assert not (before.endswith("m") and kinds[first] != "m" and begun.startswith("t"))
-
-
 A4 = image_segment("0.jpg", 2480, 3508)
 """A page at 300 dpi: 7,344 tokens in the recipe's budget."""
 
@@ -323,7 +283,7 @@ def test_no_answer_or_box_is_learnt_without_its_picture(tmp_path, family):
     short = [image_segment("0.jpg", 560, 560), text_segment("a tower", loss=True)]
     samples = [page(boxes=n % 2 == 0) for n in range(6)]
     samples += [(short, [("0.jpg", jpeg(0)[0])]) for _ in range(30)]
-    folder = write_export(tmp_path / "e", family, samples)
+    folder = write_export(tmp_path / family, family, samples)
     plan = planned(tmp_path / "p", [folder], vision=stage1().vision, seq_len=8192, global_batch=1)
     (share,) = plan.shares
     assert share.left_out == {"too_long": 6} and share.samples_usable == 30
@@ -369,17 +329,6 @@ def test_counts_are_kept_for_other_plans(exports, tmp_path):
     times = [path.stat().st_mtime_ns for path in counts]
     planned(tmp_path / "p", [exports["video"]], steps=5, **SMALLER)
     assert [path.stat().st_mtime_ns for path in counts] == times
-
-
-def test_shares_that_mean_nothing_are_refused():
-    def corpora(*shares):
-        return [CorpusShare(url="x", share=share) for share in shares]
-
-    assert shares_of(corpora(None, None), [1, 3]) == [0.25, 0.75]
-    assert shares_of(corpora(7.0, 3.0), [1, 1]) == [0.7, 0.3]
-    for bad in ((1.0, None), (0.0, 1.0), (-1.0, 2.0), (float("nan"), 1.0)):
-        with pytest.raises(UsageError, match="shares of corpora"):
-            shares_of(corpora(*bad), [1, 1])
 
 
 @pytest.mark.parametrize(

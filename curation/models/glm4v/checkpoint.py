@@ -1,7 +1,7 @@
 """Checkpoints in the format of Hugging Face, both ways: transformers and vLLM open what we train.
 
     config.json                     shape and token ids
-    generation_config.json          which token ends an answer
+    generation_config.json          which tokens end an answer
     model-00001-of-00002.safetensors, model.safetensors.index.json
 
 Our matrices hold several of theirs: gate and up of an MLP are one, all experts of a layer are one.
@@ -24,6 +24,7 @@ from curation.models.glm4v.config import Glm4vConfig
 from curation.models.glm4v.model import Glm4v
 
 CONFIG: Final = "config.json"
+GENERATION: Final = "generation_config.json"
 INDEX: Final = "model.safetensors.index.json"
 WEIGHTS: Final = "model.safetensors"
 SHARD_BYTES: Final = 5 * 10**9
@@ -150,9 +151,9 @@ def save(
 
 
 def save_config(folder: Path, config: Glm4vConfig, *, dtype: torch.dtype) -> None:
-    """Writes the shape of a checkpoint of `dtype`, and which token ends an answer."""
-    end = config.tokens.pad_token_id
-    _write_json(folder / "generation_config.json", {"eos_token_id": [end], "pad_token_id": end})
+    """Writes the shape of a checkpoint of `dtype`, and which tokens end an answer."""
+    told = {"eos_token_id": config.ends, "pad_token_id": config.tokens.pad_token_id}
+    _write_json(folder / GENERATION, told)
     _write_json(folder / CONFIG, config.to_hf(str(dtype).removeprefix("torch.")))
 
 
@@ -165,8 +166,15 @@ def _write_json(path: Path, value: dict[str, Any]) -> None:
 
 
 def read_config(folder: Path) -> Glm4vConfig:
-    """Shape of a checkpoint. Raises UsageError where there is none."""
-    return Glm4vConfig.from_hf(_read_json(folder / CONFIG))
+    """Shape of a checkpoint, and what ends its answers. Raises UsageError where there is none."""
+    config = Glm4vConfig.from_hf(_read_json(folder / CONFIG), str(folder / CONFIG))
+    path = folder / GENERATION
+    if not path.exists():
+        return config
+    try:
+        return config.ending_with(_read_json(path).get("eos_token_id"))
+    except ValueError as error:
+        raise UsageError(f"{path}: {error}; take that of the model") from error
 
 
 def load(model: Glm4v, folder: Path) -> None:
@@ -177,7 +185,11 @@ def load(model: Glm4v, folder: Path) -> None:
     weights = _Weights(folder)
     with torch.no_grad():
         for name, target in model.state_dict().items():
-            found = source(name, model.config).join(weights)
+            try:
+                found = source(name, model.config).join(weights)
+            except RuntimeError as error:  # parts that do not fit together
+                first = str(error).splitlines()[0]
+                raise UsageError(f"{folder}: {name} cannot be put together ({first})") from error
             if found.shape != target.shape:
                 raise UsageError(
                     f"{folder}: {name} is {list(found.shape)}, the model's {list(target.shape)}; "
@@ -204,7 +216,7 @@ class _Weights:
         self._folder = folder
         self._files: dict[str, Any] = {}
         if (folder / INDEX).exists():
-            self._where: dict[str, str] = _read_json(folder / INDEX).get("weight_map", {})
+            self._where = _weight_map(folder / INDEX)
         else:
             self._where = dict.fromkeys(self._open(WEIGHTS).keys(), WEIGHTS)
 
@@ -226,10 +238,23 @@ class _Weights:
         return self._files[file]
 
 
+def _weight_map(path: Path) -> dict[str, str]:
+    """Files of the folder by the tensors that they hold. Raises UsageError."""
+    found = _read_json(path).get("weight_map")
+    if not isinstance(found, dict) or not all(
+        isinstance(file, str) and file == Path(file).name and "\0" not in file
+        for file in found.values()
+    ):
+        raise UsageError(f"{path}: weight_map does not name files of the folder; fetch it again")
+    return found
+
+
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(found, dict):
+            raise ValueError("no JSON object")
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(
             f"{path}: cannot be read ({error}); name a folder in Hugging Face's format"
         ) from error

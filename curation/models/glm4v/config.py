@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Final
 
 from curation.core.errors import UsageError
+from curation.models.glm4v.config_numbers import check_numbers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +30,7 @@ class VisionConfig:
     rope_theta: float = 10_000.0
 
     def __post_init__(self) -> None:
+        check_numbers(self, least=1)
         if self.hidden_size % self.num_heads or self.head_dim % 4:
             raise ValueError("vision: hidden_size / num_heads must be a multiple of 4")
 
@@ -57,6 +59,13 @@ class MoeConfig:
     """Whether the weights of the chosen experts sum to `routed_scaling_factor`."""
     routed_scaling_factor: float = 1.0
 
+    def __post_init__(self) -> None:
+        check_numbers(self, least=0)
+        if not 1 <= self.num_experts_per_tok <= self.n_routed_experts:
+            raise ValueError("num_experts_per_tok must be 1 to n_routed_experts")
+        if not self.moe_intermediate_size:
+            raise ValueError("moe_intermediate_size must be at least 1")
+
 
 @dataclass(frozen=True, kw_only=True)
 class TextConfig:
@@ -80,8 +89,12 @@ class TextConfig:
     moe: MoeConfig | None = None
 
     def __post_init__(self) -> None:
+        check_numbers(self, least=1)
         if self.num_attention_heads % self.num_key_value_heads:
             raise ValueError("num_attention_heads must be a multiple of num_key_value_heads")
+        three = len(self.mrope_section) == 3 and all(type(n) is int for n in self.mrope_section)
+        if not three or min(self.mrope_section) < 0 or self.partial_rotary_factor > 1:
+            raise ValueError("mrope_section is three whole numbers, partial_rotary_factor up to 1")
         if sum(self.mrope_section) * 2 != self.rotary_dim:
             raise ValueError(
                 f"mrope_section must sum to {self.rotary_dim // 2}, got {self.mrope_section}"
@@ -110,6 +123,9 @@ class TokenIds:
     pad_token_id: int = 151_329
     """`<|endoftext|>`, which also ends an answer."""
 
+    def __post_init__(self) -> None:
+        check_numbers(self, least=0)
+
 
 _TOKENS: Final = {
     "image_token_id": "<|image|>",
@@ -129,6 +145,9 @@ class Glm4vConfig:
     text: TextConfig = TextConfig()
     vision: VisionConfig = VisionConfig()
     tokens: TokenIds = TokenIds()
+    turn_ends: tuple[int, ...] = ()
+    """Tokens that end an answer beside `pad_token_id`: `<|user|>`, which begins the next turn of a
+    chat, and what a checkpoint names."""
 
     def __post_init__(self) -> None:
         if (last := max(asdict(self.tokens).values())) >= self.text.vocab_size:
@@ -139,7 +158,35 @@ class Glm4vConfig:
         largest id. A vocabulary that is too small grows, to a multiple of 64."""
         size = max(self.text.vocab_size, -(-vocabulary // 64) * 64)
         ids = {field: special[name] for field, name in _TOKENS.items()}
-        return replace(self, text=replace(self.text, vocab_size=size), tokens=TokenIds(**ids))
+        return replace(
+            self,
+            text=replace(self.text, vocab_size=size),
+            tokens=TokenIds(**ids),
+            turn_ends=(special["<|user|>"],),
+        )
+
+    def with_tokens(self, other: "Glm4vConfig") -> "Glm4vConfig":
+        """The same shape with the token ids of another. What ended an answer still does, unless
+        it was of another tokenizer."""
+        ends = other.turn_ends
+        if self.tokens.pad_token_id == other.tokens.pad_token_id:
+            ends = tuple(dict.fromkeys((*ends, *self.turn_ends)))
+        return replace(self, tokens=other.tokens, turn_ends=ends)
+
+    @property
+    def ends(self) -> list[int]:
+        """All tokens that end an answer."""
+        return [self.tokens.pad_token_id, *self.turn_ends]
+
+    def ending_with(self, named: object) -> "Glm4vConfig":
+        """The same, answers ended by the ids that a file of Hugging Face names too: one, a list,
+        or none. Raises ValueError for anything else."""
+        ids = named if isinstance(named, list) else [] if named is None else [named]
+        if not all(type(each) is int and each >= 0 for each in ids):
+            raise ValueError(f"eos_token_id is {named!r:.40}")
+        more = dict.fromkeys((*self.turn_ends, *ids))
+        more.pop(self.tokens.pad_token_id, None)
+        return replace(self, turn_ends=tuple(more))
 
     def to_hf(self, dtype: str = "float32") -> dict[str, Any]:
         """As `config.json` of transformers, which vLLM reads too."""
@@ -171,7 +218,7 @@ class Glm4vConfig:
                 "attention_bias": True,
                 "attention_dropout": 0.0,
                 "pad_token_id": end,
-                "eos_token_id": [end],
+                "eos_token_id": self.ends,
                 "rope_parameters": rope,
                 # what readers older than transformers 5 know
                 "rope_theta": rope["rope_theta"],
@@ -194,12 +241,12 @@ class Glm4vConfig:
         }
 
     @classmethod
-    def from_hf(cls, config: Mapping[str, Any]) -> "Glm4vConfig":
-        """From `config.json`. Raises UsageError for what is not a model of this shape."""
+    def from_hf(cls, config: Mapping[str, Any], where: str = "config.json") -> "Glm4vConfig":
+        """From `config.json`, the file `where`. Raises UsageError for no model of this shape."""
         try:
             return _from_hf(config)
-        except (KeyError, TypeError, ValueError) as error:
-            raise UsageError(f"config.json: not a Glm4v model ({error!r})") from error
+        except (KeyError, TypeError, ValueError, ArithmeticError) as error:
+            raise UsageError(f"{where}: not a Glm4v model ({error!r:.200})") from error
 
 
 _ARCHITECTURES: Final = {
@@ -217,7 +264,8 @@ def _from_hf(config: Mapping[str, Any]) -> Glm4vConfig:
     for name in ("rope_theta", "partial_rotary_factor", "mrope_section"):
         if name in rope:
             text[name] = rope[name]
-    text.setdefault("head_dim", text["hidden_size"] // text["num_attention_heads"])
+    if heads := text["num_attention_heads"]:
+        text.setdefault("head_dim", text["hidden_size"] // heads)
     if "mrope_section" in text:
         text["mrope_section"] = tuple(text["mrope_section"])
     vision["rope_theta"] = (vision.get("rope_parameters") or {}).get("rope_theta", 10_000.0)
@@ -233,11 +281,12 @@ def _from_hf(config: Mapping[str, Any]) -> Glm4vConfig:
     ids = dict(config)
     if (end := text.get("pad_token_id", config.get("pad_token_id"))) is not None:
         ids["pad_token_id"] = end
-    return Glm4vConfig(
+    found = Glm4vConfig(
         text=TextConfig(**{**_known(TextConfig, text), "moe": moe and MoeConfig(**moe)}),
         vision=VisionConfig(**_known(VisionConfig, vision)),
         tokens=TokenIds(**_known(TokenIds, ids)),
     )
+    return found.ending_with(text.get("eos_token_id", config.get("eos_token_id")))
 
 
 def _known(kind: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,10 +1,12 @@
 """Answers of a model: one word after another, the likeliest or drawn by chance."""
 
+import math
 from collections.abc import Collection, Iterator, Sequence
 
 import torch
 from torch import Tensor
 
+from curation.core.errors import RunError, UsageError
 from curation.models.glm4v.attention import Segments
 from curation.models.glm4v.batch import IGNORED, PackedBatch
 from curation.models.glm4v.config import Glm4vConfig
@@ -54,14 +56,22 @@ def generate(
     """Up to `most` tokens after a prompt, until one of `stop`, which is not told.
 
     At temperature 0 the likeliest token each time; else drawn by softmax(logits / temperature).
-    The model must be in eval mode, the batch on its device.
+    The model must be in eval mode, the batch on its device. An answer ends where the model's
+    positions do. Raises UsageError for a prompt that leaves none, RunError for a model whose
+    numbers are not finite.
     """
     text = model.config.text
     x_TD = model.embeddings(batch)
+    place = int(batch.positions.max()) + 1
+    if place >= text.max_position_embeddings:
+        raise UsageError(
+            f"the prompt takes {place:,} of the model's {text.max_position_embeddings:,} positions "
+            "and leaves none to answer; shorten it"
+        )
+    most = min(most, text.max_position_embeddings - place)
     shape = (len(x_TD) + most, text.num_key_value_heads, text.head_dim)
     caches = [KeyValues(x_TD.new_empty(shape), x_TD.new_empty(shape)) for _ in model.layers]
     layout = TokenLayout.of(batch, text)
-    place = int(batch.positions.max()) + 1
     for number in range(most):
         hidden_TD = model.decode(x_TD, layout, caches)
         token = _chosen(model.head(hidden_TD[-1]), temperature, generator)
@@ -73,9 +83,17 @@ def generate(
 
 
 def _chosen(logits_V: Tensor, temperature: float, generator: torch.Generator | None) -> int:
+    best = logits_V.max()
+    if not math.isfinite(best):
+        raise RunError(
+            f"the model's output is not finite ({float(best)}): it diverged in training, or its "
+            "weights are damaged; take an earlier checkpoint"
+        )
     if temperature == 0:
         return int(logits_V.argmax())
-    shares = (logits_V.float() / temperature).softmax(dim=-1)
+    # In 64 bits a temperature above 0 stays above it; nothing is above the likeliest, so nothing
+    # overflows.
+    shares = ((logits_V.double() - best) / temperature).softmax(dim=-1)
     return int(torch.multinomial(shares, 1, generator=generator))
 
 

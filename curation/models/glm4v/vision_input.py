@@ -22,6 +22,9 @@ STD: Final = (0.26862954, 0.26130258, 0.27577711)
 _MAX_ASPECT: Final = 200
 _MAX_SIDE: Final = 1 << 31
 """Pixels; no image format holds more."""
+_MOST_PIXELS: Final = 1 << 30
+"""Of a budget: 684,784 tokens, more than any sequence, and still little memory."""
+_MOST_FRAMES: Final = 1 << 20
 _MAX_SECONDS: Final = 1e9
 """Thirty years: a time beyond is no time."""
 _EPSILON: Final = 1e-6
@@ -52,10 +55,14 @@ class VisionSettings:
     def __post_init__(self) -> None:
         if not 0 < self.fps < math.inf or self.max_seconds < 1:
             raise ValueError(f"fps and max_seconds must be above 0: {self.fps}, {self.max_seconds}")
+        if self.max_seconds > _MOST_FRAMES or self.fps * self.max_seconds > _MOST_FRAMES:
+            raise ValueError(f"fps times max_seconds must be at most {_MOST_FRAMES:,} frames")
         for kind in ("image", "video"):
             low, high = getattr(self, f"{kind}_min_pixels"), getattr(self, f"{kind}_max_pixels")
             if not 0 < low <= high:
                 raise ValueError(f"{kind}: 0 < min_pixels <= max_pixels, got {low} and {high}")
+            if high > _MOST_PIXELS:
+                raise ValueError(f"{kind}_max_pixels must be at most {_MOST_PIXELS:,}, got {high}")
 
     @property
     def patch_values(self) -> int:

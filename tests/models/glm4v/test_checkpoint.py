@@ -1,6 +1,7 @@
 """Checkpoints: from transformers, to transformers, and what a damaged one says."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from curation.core.errors import UsageError
 from curation.models.glm4v import checkpoint
 from curation.models.glm4v.config import Glm4vConfig
+from curation.models.glm4v.generate import generate, prompt
 from curation.models.glm4v.model import Glm4v
 from tests.models.glm4v.packs import oracle_of, pack, sample, small
 
@@ -101,12 +103,86 @@ def test_faults_of_a_checkpoint_are_told(tmp_path):
     [
         ({"model_type": "qwen2_vl"}, "model_type is qwen2_vl"),
         ({"tie_word_embeddings": True}, "tied embeddings"),
-        ({"text_config": {}}, "hidden_size"),
+        ({"text_config": {}}, "num_attention_heads"),
+        ({"text_config": 3}, "not iterable"),
+        ({"text_config": {"num_attention_heads": 0}}, "num_attention_heads is 0"),
+        ({"text_config": {"num_key_value_heads": 0}}, "num_key_value_heads is 0"),
+        ({"text_config": {"vocab_size": "160"}}, "vocab_size is '160'"),
+        ({"text_config": {"vocab_size": 1e999}}, "vocab_size is inf"),
+        ({"text_config": {"num_hidden_layers": -2}}, "num_hidden_layers is -2"),
+        ({"text_config": {"rms_norm_eps": None}}, "rms_norm_eps is None"),
+        ({"text_config": {"eos_token_id": "end"}}, "eos_token_id is 'end'"),
+        ({"vision_config": {"num_heads": 0}}, "num_heads is 0"),
+        ({"vision_config": {"patch_size": 1.5}}, "patch_size is 1.5"),
+        ({"image_token_id": "150"}, "image_token_id is '150'"),
     ],
 )
-def test_a_config_of_another_model_is_refused(change, fault):
-    with pytest.raises(UsageError, match=fault):
-        Glm4vConfig.from_hf(small("dense").to_hf() | change)
+def test_a_config_of_another_model_is_refused(change, fault, tmp_path):
+    config = small("dense").to_hf()
+    for name, value in change.items():
+        part = isinstance(value, dict) and value
+        config[name] = config[name] | value if part else value
+    (tmp_path / checkpoint.CONFIG).write_text(json.dumps(config))
+    with pytest.raises(UsageError, match=fault) as caught:
+        checkpoint.read_config(tmp_path)
+    assert str(tmp_path / checkpoint.CONFIG) in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["[]", "3", "[" * 100_000, "{"])
+def test_a_config_that_is_no_object_is_told(text, tmp_path):
+    (tmp_path / checkpoint.CONFIG).write_text(text)
+    with pytest.raises(UsageError, match=r"config\.json: cannot be read"):
+        checkpoint.read_config(tmp_path)
+
+
+def test_answers_end_where_ours_do_in_transformers_too(pair, tmp_path, generator):
+    batch = prompt(pair.config, sample(generator, 6).ids)
+    said = list(generate(pair.ours, batch, most=12))
+    config = replace(pair.config, turn_ends=(said[3], 7))
+    checkpoint.save(tmp_path, config, pair.ours.state_dict(), dtype=torch.float32)
+    theirs = type(pair.oracle).from_pretrained(tmp_path)
+    ids = batch.tokens[None]
+    answer = theirs.generate(
+        ids, attention_mask=torch.ones_like(ids), max_new_tokens=12, do_sample=False
+    )[0, len(batch.tokens) :].tolist()
+    assert answer == said[: said.index(said[3]) + 1]
+    assert checkpoint.read_config(tmp_path) == config
+
+
+def test_a_generation_config_says_what_ends_an_answer(tmp_path):
+    model = Glm4v.for_causal(small("dense"))
+    checkpoint.save(tmp_path, model.config, model.state_dict())
+    path = tmp_path / checkpoint.GENERATION
+    for told, ends in (([156, 9], [156, 9]), (9, [156, 9]), (None, [156])):
+        path.write_text(json.dumps({"eos_token_id": told}))
+        assert checkpoint.read_config(tmp_path).ends == ends
+    for text in ('{"eos_token_id": "end"}', "[]"):
+        path.write_text(text)
+        with pytest.raises(UsageError, match=r"generation_config\.json"):
+            checkpoint.read_config(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "index", [{"weight_map": 3}, {}, {"weight_map": {"a": 3}}, {"weight_map": {"a": "../a"}}, []]
+)
+def test_an_index_that_names_no_files_is_told(index, tmp_path):
+    model = Glm4v.for_causal(small("dense"))
+    checkpoint.save(tmp_path, model.config, model.state_dict())
+    (tmp_path / checkpoint.INDEX).write_text(json.dumps(index))
+    with pytest.raises(UsageError, match=r"index\.json: (weight_map does not|cannot be read)"):
+        checkpoint.load_pretrained(tmp_path)
+
+
+def test_weights_that_do_not_fit_together_are_told(tmp_path):
+    model = Glm4v.for_causal(small("moe"))
+    checkpoint.save(tmp_path, model.config, model.state_dict())
+    weights = load_file(tmp_path / checkpoint.WEIGHTS)
+    name = next(name for name in weights if name.endswith("experts.3.up_proj.weight"))
+    weights[name] = weights[name][:, :5].clone()
+    save_file(weights, tmp_path / checkpoint.WEIGHTS)
+    with pytest.raises(UsageError, match="cannot be put together") as caught:
+        checkpoint.load_pretrained(tmp_path)
+    assert "\n" not in str(caught.value)
 
 
 def test_the_config_of_transformers_itself_is_read():

@@ -67,12 +67,30 @@ def test_a_config_takes_up_a_tokenizer():
         "<|begin_of_video|>": 5,
         "<|end_of_video|>": 6,
         "<|endoftext|>": 0,
+        "<|user|>": 7,
     }
     assert CONFIGS["tiny"]().for_tokenizer(special, 1001).text.vocab_size == 4096
     config = CONFIGS["tiny"]().for_tokenizer(special, 5001)
     assert config.text.vocab_size == 5056
     assert (config.tokens.image_token_id, config.tokens.pad_token_id) == (1, 0)
+    assert config.ends == [0, 7]
     assert config.vision == CONFIGS["tiny"]().vision
+
+
+def test_what_ended_the_answers_of_a_checkpoint_still_does():
+    shape = replace(CONFIGS["9b"](), turn_ends=(151_336,))
+    asked = shape.ending_with([151_329, 151_338, 151_336])
+    assert asked.ends == [151_329, 151_336, 151_338]
+    assert Glm4vConfig.from_hf(asked.to_hf()) == asked
+    assert asked.with_tokens(shape).ends == [151_329, 151_336, 151_338]
+    assert CONFIGS["9b"]().with_tokens(shape).ends == [151_329, 151_336]
+    other = replace(shape, tokens=replace(shape.tokens, pad_token_id=9), turn_ends=(8,))
+    assert asked.with_tokens(other).ends == [9, 8]
+    assert shape.ending_with(151_338).ends == [151_329, 151_336, 151_338]
+    assert shape.ending_with(None) == shape
+    for named in ("end", [1.5], [-1], [True], {"id": 3}):
+        with pytest.raises(ValueError, match="eos_token_id is"):
+            shape.ending_with(named)
 
 
 def test_shapes_that_cannot_be_are_refused():
@@ -85,5 +103,10 @@ def test_shapes_that_cannot_be_are_refused():
     with pytest.raises(ValueError, match="head_dim"):
         TextConfig(num_attention_heads=96, num_key_value_heads=8)
     assert TextConfig(num_attention_heads=96, num_key_value_heads=8, moe=MoeConfig())
+    for section in ((8, 24), (8, 12, 12.0), (-8, 20, 20)):
+        with pytest.raises(ValueError, match="three whole numbers"):
+            TextConfig(mrope_section=section)
+    with pytest.raises(ValueError, match="num_experts_per_tok"):
+        MoeConfig(num_experts_per_tok=129)
     with pytest.raises(ValueError, match="multiple of 4"):
         VisionConfig(num_heads=7)

@@ -1,8 +1,12 @@
 """Answers against transformers' `generate`, and by chance."""
 
+import copy
+from dataclasses import replace
+
 import pytest
 import torch
 
+from curation.core.errors import RunError, UsageError
 from curation.models.glm4v.generate import generate, prompt
 from tests.models.glm4v.packs import sample
 
@@ -50,4 +54,24 @@ def test_chance_is_decided_by_the_generator(pair, generator):
         return list(generate(pair.ours, batch, most=8, temperature=temperature, generator=source))
 
     assert drawn(0, 1.0) == drawn(0, 1.0) != drawn(1, 1.0)
+    assert drawn(0, 1e-40) == drawn(1, 5e-324) == list(generate(pair.ours, batch, most=8))
     assert drawn(0, 1e-4) == list(generate(pair.ours, batch, most=8))
+
+
+def test_an_answer_ends_where_the_positions_do(pair, generator):
+    batch = prompt(pair.config, sample(generator, 6).ids)
+    said = list(generate(pair.ours, batch, most=12))
+    short = copy.copy(pair.ours)
+    short.config = replace(pair.config, text=replace(pair.config.text, max_position_embeddings=10))
+    assert list(generate(short, batch, most=10**11)) == said[:4]
+    with pytest.raises(UsageError, match="takes 12 of the model's 10 positions"):
+        next(generate(short, prompt(pair.config, sample(generator, 12).ids), most=1))
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_a_model_that_diverged_says_so(pair, generator, temperature):
+    broken = copy.deepcopy(pair.ours)
+    torch.nn.init.constant_(broken.head.weight, float("nan"))
+    batch = prompt(pair.config, sample(generator, 6).ids)
+    with pytest.raises(RunError, match="not finite"):
+        next(generate(broken, batch, most=4, temperature=temperature))

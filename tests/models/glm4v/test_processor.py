@@ -243,3 +243,20 @@ def test_a_folder_without_a_tokenizer_is_named(tmp_path: Path, content: bytes | 
         (tmp_path / "tokenizer.json").write_bytes(content)
     with pytest.raises(UsageError, match="tokenizer"):
         _ = Tokenizer(str(tmp_path)).special
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"image_min_pixels": 0},
+        {"video_min_pixels": 1 << 29, "video_max_pixels": 1 << 28},
+        {"image_min_pixels": 9 * 10**12, "image_max_pixels": 9 * 10**13},
+        {"video_max_pixels": 10**13},
+        {"fps": float("nan")},
+        {"fps": 1e300},
+        {"max_seconds": 10**400},
+    ],
+)
+def test_budgets_that_no_memory_holds_are_refused(bad):
+    with pytest.raises(ValueError):
+        VisionSettings(**bad)
