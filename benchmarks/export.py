@@ -20,8 +20,6 @@ from curation.pipeline.run import decide_and_save
 from jobs.image_text import recipe
 
 PAIRS = 20_000
-SMALL = 3
-"""Times as many small files: about as many bytes, so that what starts workers weighs the same."""
 ATTEMPTS = 3
 
 
@@ -96,5 +94,5 @@ def figures(pairs: int = PAIRS) -> list[Figure]:
         folder = Path(name)
         return [
             against_cp(photographed(folder, pairs), folder, "real pictures"),
-            against_cp(drawn(folder, SMALL * pairs), folder, "generated pairs"),
+            against_cp(drawn(folder, pairs), folder, "generated pairs"),
         ]
