@@ -34,6 +34,8 @@ _BACKOFF_FIRST, _BACKOFF_LAST = 0.25, 20.0
 _RETRY_AFTER_MOST = 60.0
 _CONNECT_SECONDS = 10.0
 _PROBE_SECONDS = 10.0
+_CRASHES = 3
+"""That a request was part of; then it has a server for itself, to see whose fault it was."""
 _CONTENT_TRIES = 3
 """For a whole answer of the wrong shape: at temperature 0 the model will not think again."""
 _SLOW_SHARE = 0.5
@@ -98,6 +100,8 @@ class _Fault:
     code: str = ""
     retry_after: float = 0.0
     finish: str | None = None
+    dropped: bool = False
+    """Whether the connection ended without an answer."""
 
 
 class ChatClient:
@@ -139,6 +143,8 @@ class _Tries:
     sent: int = 0
     faults: int = 0
     content_faults: int = 0
+    crashes: int = 0
+    """Times that the server went down, or seemed to, with this and maybe others."""
     spent: float = 0.0
     waits: int = 0
     avoid: Server | None = field(default=None)
@@ -160,7 +166,8 @@ class ChatConnection:
         """
         tries = _Tries()
         while True:
-            server = await self.servers.take(tries.avoid)
+            alone = tries.crashes >= _CRASHES
+            server = await self.servers.take(tries.avoid, alone=alone)
             found = await self._try(server, request, tries)
             if isinstance(found, Outcome):
                 self._client.lost_in_a_row = 0
@@ -194,6 +201,7 @@ class ChatConnection:
             return self._read(server, request, found, tries)
         tries.sent += found.kind != "unreachable"
         self._note_fault(server, found, sent, now)
+        tries.crashes += found.dropped or (found.kind == "failed" and server.aside)
         return found
 
     def _read(
@@ -312,7 +320,7 @@ class ChatConnection:
             return _Fault("timeout", f"{server.url}: no answer in {seconds:.0f} s", "timeout")
         except (aiohttp.ClientError, OSError) as error:
             said = f"{server.url}: {type(error).__name__} {error}".strip()
-            return _Fault("failed", said, "failed_by_server")
+            return _Fault("failed", said, "failed_by_server", dropped=True)
 
     async def _probe(self, server: Server) -> bool:
         """Whether the server completes one word; any answer but a fault of its own will do."""

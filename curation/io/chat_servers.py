@@ -3,7 +3,9 @@
 A server's window is how many requests it may have in flight. It grows by one with each answer at
 first, then by one with each window of answers, and is halved where the server is overloaded: the
 rule of TCP (Chiu and Jain 1989; slow start after Jacobson 1988). A server that fails again and
-again is set aside, and asked now and then whether it is back. None of this changes an answer.
+again is set aside, and asked now and then whether it is back. A request that servers went down
+with can have one for itself, so that it is known which of many it was. None of this changes an
+answer.
 """
 
 import asyncio
@@ -42,6 +44,8 @@ class Server:
     """Loop time until which it wants no request."""
     lowered_at: float = 0.0
     """Loop time; requests sent before then say nothing of the window since."""
+    alone: bool = False
+    """Whether its one request is to have no company."""
     guided: bool = True
     """Whether it takes a `response_format`; found out by a request that it refuses."""
 
@@ -50,7 +54,7 @@ class Server:
 
     def room(self, now: float) -> int:
         """Requests that it may be given now."""
-        if self.aside or now < self.paused_until:
+        if self.aside or self.alone or now < self.paused_until:
             return 0
         return max(0, int(self.window) - self.in_flight)
 
@@ -86,54 +90,73 @@ class Servers:
         self._outage_seconds = outage_seconds
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[asyncio.Future[None]] = deque()
+        self._waiting_alone: deque[asyncio.Future[None]] = deque()
+        self._alone = 0
+        """Requests that want a server for themselves, or have it."""
         self._probing: dict[str, asyncio.Task[None]] = {}
         self._outage: asyncio.TimerHandle | None = None
         self._lost: RunError | None = None
         for server in servers:
-            server.in_flight = 0
+            server.in_flight, server.alone = 0, False
             server.paused_until = server.lowered_at = 0.0  # loop time of a loop that has ended
             if server.aside:
                 self.set_aside(server)
 
-    async def take(self, avoid: Server | None = None) -> Server:
+    async def take(self, avoid: Server | None = None, *, alone: bool = False) -> Server:
         """A server with room, the one with the most of it to spare; waits until there is one.
 
-        `avoid` is taken only where no other is in use. Raises RunError where all have been away
-        for too long.
+        `avoid` is taken only where no other is in use; `alone` takes one that has nothing else to
+        do, and keeps it so. Raises RunError where all have been away for too long.
         """
-        while True:
-            if self._lost is not None:
-                raise self._lost
-            now = self._loop.time()
-            usable = [server for server in self._servers if not server.aside]
-            others = [server for server in usable if server is not avoid] or usable
-            free = [server for server in others if server.room(now)]
-            if free:
-                server = min(free, key=lambda s: (s.in_flight / s.window, s.url))
-                server.in_flight += 1
-                return server
-            turn: asyncio.Future[None] = self._loop.create_future()
-            self._waiting.append(turn)
-            try:
+        self._alone += alone
+        try:
+            while True:
+                if self._lost is not None:
+                    raise self._lost
+                server = self._empty() if alone else self._roomiest(avoid)
+                if server is not None:
+                    server.in_flight += 1
+                    server.alone = alone
+                    return server
+                turn: asyncio.Future[None] = self._loop.create_future()
+                (self._waiting_alone if alone else self._waiting).append(turn)
                 await turn
-            except asyncio.CancelledError:
-                self.wake()  # the turn may have been given just now
-                raise
+        except BaseException:
+            self._alone -= alone
+            self.wake()  # the turn may have been given just now
+            raise
+
+    def _roomiest(self, avoid: Server | None) -> Server | None:
+        now, kept = self._loop.time(), self._kept()
+        usable = [server for server in self._servers if not server.aside and server is not kept]
+        others = [server for server in usable if server is not avoid] or usable
+        free = [server for server in others if server.room(now)]
+        return min(free, key=lambda s: (s.in_flight / s.window, s.url), default=None)
+
+    def _kept(self) -> Server | None:
+        """The server that gets no other request until those that want one alone were served."""
+        usable = [server for server in self._servers if not server.aside]
+        if not self._alone or not usable:
+            return None
+        return min(usable, key=lambda s: (not s.alone, s.in_flight, s.url))
+
+    def _empty(self) -> Server | None:
+        kept = self._kept()
+        return kept if kept and not kept.in_flight and kept.room(self._loop.time()) else None
 
     def give_back(self, server: Server) -> None:
         """A request has ended, however it ended."""
         server.in_flight -= 1
+        self._alone -= server.alone
+        server.alone = False
         self.wake()
 
     def wake(self) -> None:
         """Lets as many that wait try again as there is room for."""
-        now = self._loop.time()
-        room = sum(server.room(now) for server in self._servers)
-        while room > 0 and self._waiting:
-            turn = self._waiting.popleft()
-            if not turn.done():
-                turn.set_result(None)
-                room -= 1
+        now, kept = self._loop.time(), self._kept()
+        _call(self._waiting_alone, 1 if self._empty() else 0)
+        room = sum(server.room(now) for server in self._servers if server is not kept)
+        _call(self._waiting, room)
 
     def pause(self, server: Server, seconds: float) -> None:
         """The server gets no request for so long."""
@@ -194,10 +217,8 @@ class Servers:
         self._wake_all()
 
     def _wake_all(self) -> None:
-        waiting, self._waiting = self._waiting, deque()
-        for turn in waiting:
-            if not turn.done():
-                turn.set_result(None)
+        _call(self._waiting_alone, len(self._waiting_alone))
+        _call(self._waiting, len(self._waiting))
 
     async def close(self) -> None:
         """Ends probes; servers stay as they are."""
@@ -207,3 +228,12 @@ class Servers:
         for task in self._probing.values():
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+
+
+def _call(waiting: deque[asyncio.Future[None]], most: int) -> None:
+    """Gives a turn to the first that still wait for one."""
+    while most > 0 and waiting:
+        turn = waiting.popleft()
+        if not turn.done():
+            turn.set_result(None)
+            most -= 1

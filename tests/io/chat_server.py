@@ -84,6 +84,7 @@ class ChatServer:
         self.seen: Counter[str] = Counter()
         """Requests by their messages."""
         self.in_flight = self.most_in_flight = self.probes = 0
+        self._connections: set[asyncio.Transport] = set()
         self.canary = "answer"
         """What is done with a request that only asks whether the server is back."""
         self.headers: list[dict[str, str]] = []
@@ -129,10 +130,13 @@ class ChatServer:
         self.seen[name] += 1
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        assert request.transport is not None
+        self._connections.add(request.transport)
         try:
             return await self._do(self.plan(payload, self.seen[name]), payload, request)
         finally:
             self.in_flight -= 1
+            self._connections.discard(request.transport)
 
     async def _do(
         self, what: str, payload: dict[str, Any], request: web.Request
@@ -147,6 +151,11 @@ class ChatServer:
         if what == "reset":
             assert request.transport is not None
             request.transport.abort()
+            return web.Response()
+        if what == "crash":  # whatever is in flight gets no answer
+            await asyncio.sleep(self.seconds / 2)
+            for connection in tuple(self._connections):
+                connection.abort()
             return web.Response()
         if what == "cut off":  # the body ends before its stated length
             reply = web.StreamResponse(headers={"Content-Length": "1000"})

@@ -1,0 +1,114 @@
+"""A request that servers went down with is tried alone: it costs no other its answer."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from curation.io import chat_client, chat_servers
+from curation.io.chat_servers import Server, Servers
+from tests.io.chat_server import ChatServer, words_of
+from tests.io.test_chat_client import ask, client_of, expected, texts
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """Waits of a test are short."""
+    monkeypatch.setattr(chat_client, "_BACKOFF_FIRST", 0.01)
+    monkeypatch.setattr(chat_client, "_BACKOFF_LAST", 0.05)
+    monkeypatch.setattr(chat_servers, "_PROBE_FIRST", 0.02)
+
+
+def deadly(*numbers: int) -> Any:
+    """A plan: these requests end all that are in flight with them."""
+    return lambda given, seen: (
+        "crash" if int(words_of(given).split()[-1]) in numbers else "answer"
+    )
+
+
+def test_requests_that_bring_a_server_down_cost_no_other_its_answer():
+    bad = {3, 11, 12, 25, 31, 38}
+    company: list[tuple[int, int]] = []
+
+    def plan(given: dict[str, Any], seen: int) -> str:
+        number = int(words_of(given).split()[-1])
+        company.append((number, server.in_flight))
+        return deadly(*bad)(given, seen)
+
+    with ChatServer(plan, seconds=0.04) as server:
+        found = ask(client_of(server.url), range(40))
+    wanted = [None if n in bad else text for n, text in enumerate(expected(40))]
+    assert texts(found) == wanted
+    assert {found[n].error for n in bad} == {"failed_by_server"}
+    for number in bad:
+        last = [beside for asked, beside in company if asked == number][-2:]
+        assert last == [1, 1]
+
+
+def test_with_several_servers_the_others_go_on():
+    with (
+        ChatServer(deadly(5), seconds=0.03) as one,
+        ChatServer(deadly(5), seconds=0.03) as other,
+    ):
+        found = ask(client_of(one.url, other.url), range(120))
+    assert texts(found) == [None if n == 5 else text for n, text in enumerate(expected(120))]
+    assert min(len(one.asked), len(other.asked)) > 30
+
+
+async def _alive(server: Server) -> bool:
+    return True
+
+
+def _servers(*names: str) -> Servers:
+    return Servers([Server(url=name, most=8) for name in names], _alive, outage_seconds=60)
+
+
+async def _pending(task: "asyncio.Task[Any]") -> bool:
+    for _ in range(5):
+        await asyncio.sleep(0)
+    return not task.done()
+
+
+def test_one_that_wants_no_company_waits_for_an_empty_server_and_is_not_joined():
+    async def go() -> None:
+        servers = _servers("only")
+        first = await servers.take()
+        alone = asyncio.create_task(servers.take(alone=True))
+        assert await _pending(alone)
+        late = asyncio.create_task(servers.take())
+        assert await _pending(late)  # else an empty server might never come
+        servers.give_back(first)
+        assert not await _pending(alone) and await _pending(late)
+        servers.give_back(alone.result())
+        assert not await _pending(late)
+
+    asyncio.run(go())
+
+
+def test_those_that_want_no_company_share_one_server_and_leave_the_other():
+    async def go() -> None:
+        servers = _servers("one", "other")
+        alone = [asyncio.create_task(servers.take(alone=True)) for _ in range(3)]
+        assert [await _pending(task) for task in alone] == [False, True, True]
+        free = [await servers.take() for _ in range(8)]
+        assert {server.url for server in free} == {"other"}
+        for task, following in zip(alone, [*alone[1:], None], strict=True):
+            servers.give_back(task.result())
+            assert following is None or not await _pending(following)
+        assert (await servers.take()).url == "one"
+
+    asyncio.run(go())
+
+
+def test_one_that_gives_up_waiting_holds_nobody_up():
+    async def go() -> None:
+        servers = _servers("only")
+        first = await servers.take()
+        alone = asyncio.create_task(servers.take(alone=True))
+        late = asyncio.create_task(servers.take())
+        assert await _pending(alone) and await _pending(late)
+        alone.cancel()
+        assert not await _pending(late)
+        servers.give_back(first)
+
+    asyncio.run(go())
