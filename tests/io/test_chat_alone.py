@@ -21,9 +21,7 @@ def quick(monkeypatch):
 
 def deadly(*numbers: int) -> Any:
     """A plan: these requests end all that are in flight with them."""
-    return lambda given, seen: (
-        "crash" if int(words_of(given).split()[-1]) in numbers else "answer"
-    )
+    return lambda given, seen: "crash" if int(words_of(given).split()[-1]) in numbers else "answer"
 
 
 def test_requests_that_bring_a_server_down_cost_no_other_its_answer():
