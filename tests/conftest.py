@@ -1,5 +1,6 @@
 """Settings of the whole suite."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -40,3 +41,14 @@ class Together(LoadFileScheduling):
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Together | None:
     """For `--dist loadfile`."""
     return Together(config, log) if config.getvalue("dist") == "loadfile" else None
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Torch sums as in the processes that are started with one thread, in the same order."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

@@ -20,15 +20,9 @@ from curation.trainer.sole import sole_run
 from tests.pipeline.corpora import write_pairs
 from tests.trainer.samples import jpeg, write_export
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SMALL = ("--config", "tiny", "--workers", "0", "--global-batch", "2", "--steps", "2")
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

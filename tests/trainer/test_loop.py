@@ -27,6 +27,8 @@ from curation.trainer.state import Checkpoints
 from curation.trainer.unreadable import Unreadable
 from tests.trainer import plain_run
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 PROGRAM = Path(plain_run.__file__)
 TIMED = {"seconds", "data_wait", "tokens_per_second", "supervised_per_second", "memory", "tflops"}
 
@@ -51,15 +53,6 @@ def _curve(folder: Path) -> list[dict[str, Any]]:
         {key: value for key, value in record.items() if key not in TIMED}
         for record in read_metrics(folder)
     ]
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Any:
-    """Sums in the order of the processes that `_start` starts."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.mark.slow

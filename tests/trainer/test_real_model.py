@@ -22,13 +22,7 @@ from curation.trainer.weights import built
 from jobs.train import stage
 from tests.models.glm4v.packs import assert_close, pack, sample, small
 
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Any:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ import shutil
 from pathlib import Path
 
 import pytest
-import torch
 
 from curation.core.errors import RunError, UsageError
 from curation.models.glm4v.tokenizer import DEMO_TOKENIZER
@@ -14,13 +13,7 @@ from tests.cli.test_train import SMALL, curate
 from tests.trainer.commands import losses
 from tests.trainer.samples import write_export
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.mark.parametrize(
