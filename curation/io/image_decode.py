@@ -7,6 +7,8 @@ formats are decoded whole and box-reduced by an integer factor.
 import io
 import re
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from PIL import Image
 
@@ -39,18 +41,9 @@ def reduced_luma(data: bytes, header: ImageHeader, max_pixels: int) -> Image.Ima
     `corrupt_image` or `out_of_memory`.
     """
     _refuse_bombs(data, header, max_pixels)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return _decode(data, header, max_pixels)
-    except DecodeError:
-        raise
-    except MemoryError as error:
-        raise DecodeError("out_of_memory") from error
-    except Image.DecompressionBombError as error:
-        raise DecodeError("too_many_pixels") from error
-    except PILLOW_FAULTS as error:
-        raise DecodeError(_code(error)) from error
+    with _coded(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return _decode(data, header, max_pixels)
 
 
 def whole_image(data: bytes, header: ImageHeader, max_pixels: int) -> Image.Image:
@@ -60,12 +53,18 @@ def whole_image(data: bytes, header: ImageHeader, max_pixels: int) -> Image.Imag
     Pillow's warnings are the caller's to silence. Raises DecodeError as `reduced_luma` does.
     """
     _refuse_bombs(data, header, max_pixels)
+    with _coded(), Image.open(io.BytesIO(data), formats=PILLOW_FORMATS) as image:
+        if image.width * image.height > max_pixels:
+            raise DecodeError("too_many_pixels")
+        image.load()
+        return _upright(to_luma(image) if image.mode.startswith("I") else image, header)
+
+
+@contextmanager
+def _coded() -> Iterator[None]:
+    """Gives Pillow's faults their record error codes."""
     try:
-        with Image.open(io.BytesIO(data), formats=PILLOW_FORMATS) as image:
-            if image.width * image.height > max_pixels:
-                raise DecodeError("too_many_pixels")
-            image.load()
-            return _upright(to_luma(image) if image.mode.startswith("I") else image, header)
+        yield
     except DecodeError:
         raise
     except MemoryError as error:
