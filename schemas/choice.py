@@ -36,6 +36,12 @@ CHOICE = pa.schema(
         documented("detail", pa.string(), "What a number cannot say: an error code, a language."),
         documented("sentences", pa.int32(), "Sentences of the new caption; null without one."),
         documented("failed", pa.list_(FAILED), "Sentences that failed; null without new caption."),
+        documented(
+            "verdicts",
+            pa.list_(pa.string()),
+            "Of each sentence whether the picture bears it out: supported, contradicted or "
+            "unverifiable; null where nothing has looked.",
+        ),
         documented("repaired", pa.string(), "The repaired caption; null but for that choice."),
     ]
 )

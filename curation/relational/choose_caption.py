@@ -40,6 +40,7 @@ CHECKS: dict[str, dict[str, pa.DataType]] = {
         "recaption_truncated": pa.bool_(),
         "recaption_language": pa.string(),
         "recaption_language_score": pa.float32(),
+        "recaption_language_told": pa.bool_(),
         "recaption_language_differs": pa.bool_(),
         "original_language_score": pa.float32(),
         "recaption_length_ratio": pa.float32(),
@@ -79,8 +80,12 @@ class ChooseCaption(ChoiceStep):
     are written so.
     """
 
+    version = 2
     excuses = ("recaption", *CHECKS)
 
+    languages: tuple[str, ...] | None = ("en",)
+    """`unchecked`: languages (ISO 639-1) whose facts are checked; a caption that is in another one,
+    by a score of at least `language`, is none that was. `caption_facts` knows English."""
     max_chars: float | None = 4000
     """`too_long`: characters, as of the recipe's captions; never more than 10,000."""
     refusals: float | None = 0
@@ -96,7 +101,8 @@ class ChooseCaption(ChoiceStep):
     max_length: float | None = 50
     """`long`: the same; an original of two words may become four sentences."""
     precision: float | None = 0.5
-    """`precision`: share of its claims that the original supports, 0-1."""
+    """`precision`: share of its claims that the original supports, 0-1; it costs the caption where
+    half of the sentences, or more, have a claim that is not."""
     retention: float | None = 0.5
     """`retention`: share of the original's facts that it keeps, 0-1; of a repaired caption
     `repair_loses_facts`."""
@@ -171,7 +177,11 @@ class ChooseCaption(ChoiceStep):
             for number, part in enumerate(parts)
             if (its := next(self._of_sentence(row, parts, number), None)) is not None
         ]
-        told = {"sentences": len(parts), "failed": [_told(*entry) for entry in failed]}
+        told = {
+            "sentences": len(parts),
+            "failed": [_told(*entry) for entry in failed],
+            "verdicts": self._verdicts(row, parts),
+        }
         if fault is not None:
             return _original(fault) | told
         if not failed:
@@ -199,10 +209,13 @@ class ChooseCaption(ChoiceStep):
         yield from _above("refusal", refusals, self.refusals)
         yield from _above("copied_prompt", row["recaption_prompt_share"], self.copied)
         yield from self._of_language(row)
+        yield from self._of_unknown_language(row)
         yield from _above("repetition", row["recaption_repetition"], self.repetition)
         yield from _below("short", row["recaption_length_ratio"], self.min_length)
         yield from _above("long", row["recaption_length_ratio"], self.max_length)
-        yield from _below("precision", self._precision(row, parts), self.precision)
+        wrong = sum(part["unsupported"] > 0 and not self._seen(row, part) for part in parts)
+        if 2 * wrong >= len(parts):  # of others the sentences alone are dropped
+            yield from _below("precision", self._precision(row, parts), self.precision)
         yield from _below("retention", row["facts_retention"], self.retention)
         yield from _below("content", row["recaption_content"], self.content)
 
@@ -221,6 +234,13 @@ class ChooseCaption(ChoiceStep):
             return False
         claim = _at(row["claims_checked"], (part["start"], part["end"]))
         return claim is not None and claim["p_yes"] >= self.seen
+
+    def _of_unknown_language(self, row: dict[str, Any]) -> Iterator[Fault]:
+        if self.languages is None or not row["recaption_language_told"]:
+            return
+        code, score = row["recaption_language"], row["recaption_language_score"]
+        if code not in self.languages and score >= (self.language or 0):
+            yield Fault("unchecked", detail=f"language: {code}")
 
     def _of_language(self, row: dict[str, Any]) -> Iterator[Fault]:
         if self.language is None or not row["recaption_language_differs"]:
@@ -247,6 +267,15 @@ class ChooseCaption(ChoiceStep):
         if self.clip_counts and row.get("recaption_clip") is not None:
             scored = _at(row["recaption_clip"], span) or {"score": None}
             yield from _below("clip", scored["score"], self.clip)
+
+    def _verdicts(self, row: dict[str, Any], parts: list[dict[str, Any]]) -> list[str] | None:
+        """What the checker that looks at the picture says of each sentence."""
+        looked = row.get("claims_checked")
+        if looked is None:
+            return None
+        spans = ((part["start"], part["end"]) for part in parts)
+        faults = (next(self._of_claim(_at(looked, span)), None) for span in spans)
+        return ["supported" if fault is None else fault.reason for fault in faults]
 
     def _of_claim(self, claim: dict[str, Any] | None) -> Iterator[Fault]:
         if claim is None:

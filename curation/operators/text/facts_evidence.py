@@ -1,11 +1,22 @@
 """What a text states, asked for in any usual form: the original that a new caption is held to."""
 
+import itertools
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from decimal import Decimal, InvalidOperation
 from functools import cached_property
 
 from curation.core.words import normalise
+from curation.operators.text.facts_bonds import (
+    DATE,
+    MARKS,
+    NUMBER,
+    PACKED,
+    SHORT_DATE,
+    at_months,
+    at_units,
+)
 from curation.operators.text.facts_forms import (
     ADJECTIVE,
     FOREIGN_MONTHS,
@@ -23,7 +34,9 @@ from curation.operators.text.facts_forms import (
     root,
     stem,
     unit_of,
+    word_numbers,
 )
+from curation.operators.text.facts_lexicon import GRAMMAR, is_common
 
 TAG = re.compile(r"<[a-z/!][^<>]{0,500}>", re.IGNORECASE)
 _ENTITY = re.compile(r"&(?:[a-z]{1,30}|#\d{1,7}|#x[0-9a-f]{1,6});", re.IGNORECASE)
@@ -31,26 +44,12 @@ _RUN = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")  # noqa: RUF001
 _INITIALS = re.compile(r"\b(?:[^\W\d_]\.){2,}")
 _PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[^\W\d_A-Z]+|\d+|[^\W\d_]+")
 _LETTERS_OR_DIGITS = re.compile(r"\d+|[^\W\d_]+")
-_NUMBER = re.compile(r"\d{1,3}(?:[,  ]\d{3})+(?:\.\d+)?(?![\d])|\d{1,20}(?:[.,]\d{1,9})?")
-_DATE = re.compile(r"(?<!\d)(\d{1,4})[-/._ ](\d{1,2})[-/._ ](\d{2,4})(?!\d)")
-_SHORT_DATE = re.compile(r"(?<![\d.])(\d{1,2})[-/.](\d{1,2})(?!\d)")
-_PACKED = re.compile(r"(?<!\d)((?:19|20)\d\d)(0[1-9]|1[0-2])([0-3]\d)(?!\d)")
 _SHORT_YEAR = re.compile(
     r"(?:['’‘]|\b(?:fw|ss|aw|sp|su|fa|pf|rs|fall|spring)[ -]?|\b[sfw])(\d\d)(?!\d)",  # noqa: RUF001
     re.IGNORECASE,
 )
 """A year of two digits: after an apostrophe, or a season in full or as fashion writes it."""
 _RANGE = re.compile(r"(?<!\d)((?:1[5-9]|20)\d)(\d)s?\s?[-–/&]\s?'?(\d\d)(?!\d)")  # noqa: RUF001
-_MARKS = {
-    '"': "inch",
-    "”": "inch",
-    "''": "inch",
-    "'": "foot",
-    "’": "foot",  # noqa: RUF001
-    "%": "%",
-    "°": "°",
-    "k": "ct",
-}
 _AFTER_NUMBER = re.compile(r"\d\s?(\"|”|''|'(?!s)|’(?!s)|%|°|in\b|k\b)|([$€£¥₹])", re.IGNORECASE)  # noqa: RUF001
 _TRIES = 100
 """Places of a text where letters are looked for: enough for any that is no attack."""
@@ -69,7 +68,8 @@ class Evidence:
             plain = _ENTITY.sub(lambda found: normalise(found[0]) or " ", plain)
         self._plain = _INITIALS.sub(lambda found: found[0].replace(".", "") + " ", plain)
         self._raw = _RUN.findall(self._plain.replace("_", " ").replace("%20", " "))
-        self._runs = [word for word in map(folded, self._raw) if word]
+        self._pairs = [(raw, word) for raw in self._raw if (word := folded(raw))]
+        self._runs = [word for _, word in self._pairs]
 
     @cached_property
     def words(self) -> frozenset[str]:
@@ -107,30 +107,39 @@ class Evidence:
         return frozenset(PEOPLES[word] for word in (*self.words, *united) if word in PEOPLES)
 
     @cached_property
-    def _squeezed(self) -> tuple[str, frozenset[int]]:
-        """All words as one string, and where in it words begin or end."""
-        ends, at = {0}, 0
-        for word in self._runs:
-            at += len(word)
-            ends.add(at)
-        return "".join(self._runs), frozenset(ends)
+    def _squeezed(self) -> tuple[str, list[int]]:
+        """All words as one string, and where in it each begins."""
+        starts = itertools.accumulate(map(len, self._runs), initial=0)
+        return "".join(self._runs), list(starts)[:-1]
 
     @cached_property
-    def _initials(self) -> tuple[str, str]:
-        """First letters of all words, and of those that are not small."""
-        firsts = [word[0] for word in self._runs]
-        long = [word[0] for word in self._runs if word not in _SMALL]
-        return "".join(firsts), "".join(long)
+    def _initials(self) -> tuple[tuple[str, str], tuple[str, str]]:
+        """First letters of all words, and of those that are not small: folded, and as they are
+        written, with "-" for a small word."""
+        firsts = [(word[0], "-" if word in _SMALL else raw[0]) for raw, word in self._pairs]
+        long = [(first, written) for first, written in firsts if written != "-"]
+        return _joined(firsts), _joined(long)
+
+    @cached_property
+    def _acronyms(self) -> frozenset[str]:
+        """Words that may be initials: written in capitals, or no common ones."""
+        loud = self._plain.isupper()
+        return frozenset(
+            word
+            for raw, word in self._pairs
+            if (len(word) > 1 and _SMALL_ENDING.sub("", raw).isupper() and not loud)
+            or (len(word) > 2 and not is_common(word) and word not in GRAMMAR)
+        )
 
     @cached_property
     def numbers(self) -> frozenset[str]:
         """Canonical spellings of every number, those of dates and words included."""
         found: set[str] = set()
-        for match in _NUMBER.finditer(self._plain):
+        for match in NUMBER.finditer(self._plain):
             found.update(self._read(match))
-        for match in _DATE.finditer(self._plain):
+        for match in DATE.finditer(self._plain):
             found.update(_years(match[1]), _years(match[3]))
-        for match in _PACKED.finditer(self._plain):
+        for match in PACKED.finditer(self._plain):
             found.update(canonical(int(part)) for part in match.groups())
         for match in _SHORT_YEAR.finditer(self._plain):
             found.update(_years(match[1]))
@@ -171,11 +180,11 @@ class Evidence:
         named = {every[word] for word in self.words if word in every}
         read = {
             int(part)
-            for form in (_DATE, _SHORT_DATE)
+            for form in (DATE, SHORT_DATE)
             for match in form.finditer(self._plain)
             for part in match.groups()
         }
-        packed = {int(match[2]) for match in _PACKED.finditer(self._plain)}
+        packed = {int(match[2]) for match in PACKED.finditer(self._plain)}
         return frozenset(named | packed | {month for month in read if month <= 12})
 
     @cached_property
@@ -188,10 +197,38 @@ class Evidence:
         """Canonical units, written out or as marks after a number."""
         words = {unit for word in self.words if (unit := unit_of(word))}
         marks = {
-            _MARKS.get(mark.lower(), "inch") if mark else (unit_of(sign) or sign)
+            MARKS.get(mark.lower(), "inch") if mark else (unit_of(sign) or sign)
             for mark, sign in _AFTER_NUMBER.findall(self._plain)
         }
         return frozenset(words | marks)
+
+    @cached_property
+    def _at_units(self) -> dict[str, frozenset[str]]:
+        return at_units(self._plain, self._read)
+
+    @cached_property
+    def _at_months(self) -> tuple[dict[int, set[int]], dict[int, set[int]]]:
+        return at_months(self._plain)
+
+    @cached_property
+    def _spelt(self) -> frozenset[str]:
+        """Numbers in words, which may belong to any unit."""
+        return frozenset(word_numbers([word.lower() for word in self._raw]))
+
+    def has_amount(self, number: str, unit: str) -> bool:
+        """Whether a canonical number is stated with a unit, and not both with others."""
+        if number not in self.numbers or unit not in self.units:
+            return False
+        there = self._at_units.get(unit)
+        return not there or number in there or number in self._spelt
+
+    def has_date(self, days: Sequence[int], month: int, year: int | None) -> bool:
+        """Whether the parts of a date are stated, and not with others."""
+        stated = [canonical(part) for part in (*days, year) if part is not None]
+        if month not in self.months or not self.numbers.issuperset(stated):
+            return False
+        held, years = (known.get(month, set()) for known in self._at_months)
+        return (not held or held.issuperset(days)) and (not years or year is None or year in years)
 
     def has_word(self, word: str) -> bool:
         """Whether a word, in some usual form, is stated."""
@@ -201,7 +238,7 @@ class Evidence:
         return (
             form in self.words
             or stem(form) in self.words
-            or (form.isalpha() and form.removesuffix("s") in self.words)
+            or (form.isalpha() and not self.words.isdisjoint((form.removesuffix("s"), f"{form}s")))
             or self._has_number_form(word)
             or PEOPLES.get(form) in self._peoples
             or root(form) in self._roots[0 if ADJECTIVE.search(form) else 1]
@@ -219,7 +256,7 @@ class Evidence:
         return (
             self._within("".join(forms))
             or self._within(whole)
-            or any(len(short) > 1 and short in self.words for short in (initials, long))
+            or not self._acronyms.isdisjoint((initials, long))
         )
 
     def _has_number_form(self, word: str) -> bool:
@@ -234,21 +271,46 @@ class Evidence:
             fulls.append(PLACES[form])
         if any(all(part in self.words for part in full.split("_")) for full in fulls):
             return True
-        return len(form) > 2 and word.isupper() and any(form in firsts for firsts in self._initials)
+        return len(form) > 2 and word.isupper() and self._spelt_out(form)
+
+    def _spelt_out(self, form: str) -> bool:
+        """Whether letters are the initials of words that stand together; of a few words only where
+        these have capitals, as any three words have some."""
+        for firsts, raws in self._initials:
+            at = firsts.find(form)
+            while at >= 0:
+                there = raws[at : at + len(form)]
+                capitals = "-" not in (there[0], there[-1]) and there == there.upper()
+                if capitals or len(form) > _FEW:
+                    return True
+                at = firsts.find(form, at + 1)
+        return False
 
     def _within(self, form: str) -> bool:
-        """Whether letters stand together in the text, from or to the edge of a word."""
+        """Whether letters stand together in the text: words without what is between them, or an
+        end of a word that is none of common English, as of a handle."""
         if len(form) < 4:
             return False
-        squeezed, ends = self._squeezed
+        squeezed, _ = self._squeezed
         at = -1
         for _ in range(_TRIES):
             at = squeezed.find(form, at + 1)
             if at < 0:
                 return False
-            if at in ends or at + len(form) in ends:
+            if self._stands(at, at + len(form)):
                 return True
         return False
+
+    def _stands(self, start: int, end: int) -> bool:
+        _, starts = self._squeezed
+        first, last = bisect_right(starts, start) - 1, bisect_left(starts, end) - 1
+        runs = self._runs[first : last + 1]
+        head, tail = start - starts[first], starts[last] + len(runs[-1]) - end
+        if not head and not tail:
+            whole = 2 * len(runs) <= end - start and not GRAMMAR.issuperset(runs)
+            return whole or len(runs) == 1
+        cut = runs[0] if head else runs[-1]
+        return not (head and tail) and head + tail >= _REST and not is_common(cut)
 
     @property
     def _cut(self) -> bool:
@@ -286,13 +348,27 @@ class Evidence:
 _CARATS = 24
 """Of pure gold."""
 
+_FEW = 3
+"""Initials that any text has by chance."""
+
+_REST = 3
+"""Letters that a handle has beside a name: Indiana does not hold India."""
+
 _CUT = 40
 """Characters of the shortest text that may have been cut off: Niger ends a shorter one whole."""
 
 _DERIVED = re.compile(r"(?:i?a)?[nl]")
 """What makes an adjective of a word, as of Hawaii."""
 
+_SMALL_ENDING = re.compile(r"(?:['’]s|s)$")  # noqa: RUF001
+"""What initials in capitals may end with."""
+
 _VOWELS = frozenset("aeiouy")
+
+
+def _joined(letters: Sequence[tuple[str, str]]) -> tuple[str, str]:
+    one, other = zip(*letters, strict=True) if letters else ((), ())
+    return "".join(one), "".join(other)
 
 
 def _near(one: str, other: str) -> bool:
@@ -314,26 +390,3 @@ def _years(digits: str) -> tuple[str, ...]:
     if len(digits) == 2:
         return (f"19{digits}", f"20{digits}", canonical(int(digits)))
     return (canonical(int(digits)),)
-
-
-def word_numbers(words: Sequence[str]) -> Iterable[str]:
-    """Canonical numbers that lower-case words spell, each run of them as a whole."""
-    total = current = 0
-    inside = False
-    for word in [*words, ""]:
-        value = NUMBER_WORDS.get(word, ORDINAL_WORDS.get(word))
-        times = MAGNITUDES.get(word) if len(word) > 2 else None
-        if value is not None:
-            joined = current % 100 >= 20 and current % 10 == 0 and value < 10
-            if inside and not joined and current % 100:
-                yield canonical(total + current)
-                total = current = 0
-            current, inside = current + value, True
-        elif times is not None and (inside or times == 100):
-            current = max(current, 1) * times
-            if times > 100:
-                total, current = total + current, 0
-            inside = True
-        elif inside and word != "and":
-            yield canonical(total + current)
-            total, current, inside = 0, 0, False

@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from functools import lru_cache
 
@@ -103,6 +104,7 @@ PLACES = dict(pair.split("=") for pair in _PLACES.split())
 _SHORT = """
 uk=united_kingdom us=united_states usa=united_states eu=european_union uae=united_arab_emirates
 nyc=new_york_city la=los_angeles sf=san_francisco dc=washington nz=new_zealand
+hk=hong_kong
 st=saint st=street ste=sainte ave=avenue av=avenue rd=road blvd=boulevard ln=lane dr=drive dr=doctor
 ct=court pl=place hwy=highway pkwy=parkway sq=square mt=mount mtn=mountain ft=fort
 n=north s=south e=east w=west ne=northeast nw=northwest se=southeast sw=southwest
@@ -258,3 +260,26 @@ def unit_of(word: str) -> str | None:
         or UNITS.get(stem(word))
         or (UNITS.get(word[:-1]) if len(word) == 3 and word[-1] == "s" else None)
     )
+
+
+def word_numbers(words: Sequence[str]) -> Iterable[str]:
+    """Canonical numbers that lower-case words spell, each run of them as a whole."""
+    total = current = 0
+    inside = False
+    for word in [*words, ""]:
+        value = NUMBER_WORDS.get(word, ORDINAL_WORDS.get(word))
+        times = MAGNITUDES.get(word) if len(word) > 2 else None
+        if value is not None:
+            joined = current % 100 >= 20 and current % 10 == 0 and value < 10
+            if inside and not joined and current % 100:
+                yield canonical(total + current)
+                total = current = 0
+            current, inside = current + value, True
+        elif times is not None and (inside or times == 100):
+            current = max(current, 1) * times
+            if times > 100:
+                total, current = total + current, 0
+            inside = True
+        elif inside and word != "and":
+            yield canonical(total + current)
+            total, current, inside = 0, 0, False
