@@ -9,20 +9,21 @@ faults, those of a caption from the picture alone, and those of a caption from b
 import json
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from curation.core.progress import SILENT, Progress
-from curation.demo.captions_facts import KINDS, Fact, stated, told, truths
+from curation.demo.captions_facts import stated
 from curation.demo.captions_noise import Noisy, Sentence, claim, noisy
 from curation.demo.captions_pictures import Pixels, draw_pictures
 from curation.demo.captions_tasks import MAX_CHARS, NO, YES, template
 from curation.demo.pair import scene_of
 from curation.demo.scene import Scene
+from curation.demo.score_facts import FactTally, share
 from curation.demo.train_captioner import METRICS_FILE, SEED
 from curation.demo.train_clip import auc
 from curation.engines.local import LocalEngine
@@ -54,45 +55,6 @@ class Lot:
         originals = [noisy(scene, rng) for scene, rng in zip(scenes, rngs, strict=True)]
         claims = [claim(scene, rng) for scene, rng in zip(scenes, rngs, strict=True)]
         return cls(scenes=scenes, pictures=pictures, originals=originals, claims=claims)
-
-
-@dataclass(kw_only=True)
-class Tally:
-    """Facts of all captions of one sort, by what they are about."""
-
-    said: Counter[str] = field(default_factory=Counter)
-    right: Counter[str] = field(default_factory=Counter)
-    """Of those said, the true ones."""
-    there: Counter[str] = field(default_factory=Counter)
-    """Facts of the full captions."""
-    found: Counter[str] = field(default_factory=Counter)
-    """Of those there, the ones said."""
-
-    def add(self, facts: frozenset[Fact], scene: Scene) -> None:
-        full = stated(told(scene))
-        self.said.update(_kinds(facts))
-        self.right.update(_kinds(facts & truths(scene)))
-        self.there.update(_kinds(full))
-        self.found.update(_kinds(full & facts))
-
-    def shares(self) -> dict[str, dict[str, float]]:
-        """Precision and recall of each kind, and of all."""
-        return {
-            kind: {
-                "precision": _share(self.right[kind], self.said[kind]),
-                "recall": _share(self.found[kind], self.there[kind]),
-            }
-            for kind in ("object", "attribute", "relation", "place", "all")
-        }
-
-
-def _kinds(facts: Iterable[Fact]) -> list[str]:
-    kinds = [KINDS[fact[0]] for fact in facts]
-    return [*kinds, *["all"] * len(kinds)]
-
-
-def _share(part: int, whole: int) -> float:
-    return round(part / whole, 4) if whole else float("nan")
 
 
 def score_captioner(
@@ -148,7 +110,7 @@ def _yes(model: Captioner, sentence: Sentence, picture: Pixels) -> float:
 
 
 def _counted(lot: Lot, captions: list[str]) -> dict[str, dict[str, float]]:
-    tally = Tally()
+    tally = FactTally()
     for caption, scene in zip(captions, lot.scenes, strict=True):
         tally.add(stated(caption), scene)
     return tally.shares()
@@ -166,10 +128,10 @@ def _kept(lot: Lot, captions: list[str]) -> dict[str, float]:
         counts["extras"] += len(original.extras)
         counts["extras kept"] += sum(extra in caption for extra in original.extras)
     return {
-        "true_facts_kept": _share(counts["true kept"], counts["true"]),
-        "false_facts_dropped": _share(counts["false dropped"], counts["false"]),
-        "names_and_numbers_kept": _share(counts["extras kept"], counts["extras"]),
-        "retention": _share(
+        "true_facts_kept": share(counts["true kept"], counts["true"]),
+        "false_facts_dropped": share(counts["false dropped"], counts["false"]),
+        "names_and_numbers_kept": share(counts["extras kept"], counts["extras"]),
+        "retention": share(
             counts["true kept"] + counts["extras kept"], counts["true"] + counts["extras"]
         ),
         "true_facts": counts["true"],

@@ -78,6 +78,17 @@ def _print_worth(worth: Worth | None, console: Console) -> None:
         highlight=False,
         soft_wrap=True,
     )
+    if not (worth.before.said and worth.after.said):
+        return
+    before, after = (tally.shares()["all"] for tally in (worth.before, worth.after))
+    console.print(
+        f"As they were written, for {worth.written:,} clean pairs: of the facts that captions "
+        f"state {before['precision']:.1%} are true in the originals and {after['precision']:.1%} "
+        f"in the new ones; of those in a full caption of the scene {before['recall']:.1%} are told "
+        f"by the originals and {after['recall']:.1%} by the new ones.",
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 _FOOTNOTE = (

@@ -21,7 +21,7 @@ from curation.report.recaption_draw import Draw
 from curation.report.recaption_pairs import Pair, pairs_of
 from curation.report.recaption_summary import Choice, Figure, told
 from curation.report.recaption_taken import Taking, taking_of
-from curation.report.recaption_wording import FATES, Outcome, meaning
+from curation.report.recaption_wording import FATES, Outcome, drawn_text, keys_text, meaning
 from curation.report.tiles import PICTURE_BYTES, Exported
 from curation.report.wording import display_safe, percent
 
@@ -41,6 +41,8 @@ class Group:
     title: str
     total: int
     pairs: list[Pair]
+    note: str
+    """How these pairs were drawn."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +66,8 @@ class Recaptions:
     sampled: bool
     """Words and densities are of captions drawn by hash."""
     groups: list[Group]
+    keys: str
+    """What the small print of the pairs means."""
     spent: int
     """Bytes that its pictures take."""
 
@@ -85,14 +89,10 @@ def recaptions(
     draw = Draw(pairs=pairs, seed=seed)
     counts = counted(corpus, draw, taking_of(corpus, export))
     shown = pairs_of(corpus, export, draw, room)
-    totals: dict[str, int] = {}
-    for (fate, _), total in draw.totals.items():
-        totals[fate] = totals.get(fate, 0) + total
-    fates = dict.fromkeys(pair.fate for pair in shown.shown)
     return Recaptions(
         headline=summary.headline(corpus, counts),
         made_by=summary.made_by(corpus, counts),
-        notes=summary.notes(counts),
+        notes=summary.notes(corpus, counts),
         figures=summary.figures(counts),
         choices=summary.choices(counts),
         outcome=summary.become(counts),
@@ -105,17 +105,26 @@ def recaptions(
         ],
         charts=[before_after(distribution) for distribution in counts.distributions],
         sampled=counts.share < 1,
-        groups=[
-            Group(
-                fate=fate,
-                title=FATES[fate],
-                total=totals[fate],
-                pairs=[pair for pair in shown.shown if pair.fate == fate],
-            )
-            for fate in fates
-        ],
+        groups=_groups(draw, shown.shown),
+        keys=keys_text(
+            summary.become(counts),
+            (score for pair in shown.shown for part in pair.new for score in part.scores),
+        ),
         spent=shown.spent,
     )
+
+
+def _groups(draw: Draw, shown: list[Pair]) -> list[Group]:
+    """The pairs by fate, in the order in which they were drawn."""
+    found = []
+    for fate in dict.fromkeys(pair.fate for pair in shown):
+        pairs = [pair for pair in shown if pair.fate == fate]
+        totals = [total for (kind, _), total in draw.totals.items() if kind == fate]
+        marked = sum(number for (kind, _), number in draw.with_marks.items() if kind == fate)
+        total = sum(totals)
+        note = drawn_text(len(pairs), total, marked, len(totals))
+        found.append(Group(fate=fate, title=FATES[fate], total=total, pairs=pairs, note=note))
+    return found
 
 
 def counted(corpus: Corpus, draw: Draw, taking: Taking | None) -> Counts:

@@ -1,6 +1,12 @@
-"""Which pairs are shown: of each fate the smallest hashes, found in the pass that counts."""
+"""Which pairs are shown: of each fate the smallest hashes, found in the pass that counts.
+
+Of captions that nothing is held against most may have nothing marked: four of five of those are
+drawn from the ones with a fact or a claim to be seen, so that a page shows what was checked.
+"""
 
 import heapq
+import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,20 +26,35 @@ _ORDER = (ORIGINAL, REPAIRED, NEW, TALKING, UNSUPPORTED, LOST, PLAIN)
 _SHARE = {ORIGINAL: 3, REPAIRED: 3, NEW: 2, TALKING: 2, UNSUPPORTED: 3, LOST: 2, PLAIN: 1}
 """Parts of the room that a fate may take, the worst before the best."""
 
+FAULTLESS = (NEW, PLAIN)
+"""Fates without a fault to show: of these, pairs with something marked are preferred."""
+ANY = 5
+"""Of so many pairs of such a fate one is drawn from all of them, the others from those marked."""
+
 Fate = tuple[str, str]
 """Choice and its reason; or what was found, and nothing."""
+
+Drawn = tuple[int, int, int, dict[str, Any]]
+"""Hash, shard, row, and the row's columns."""
+Flags = np.ndarray[tuple[int], np.dtype[np.bool_]]
+Numbers = np.ndarray[tuple[int], np.dtype[np.int64]]
 
 
 @dataclass
 class Draw:
-    """The pairs drawn so far; `add` takes a shard's at a time. Bounded by `pairs` rows a fate."""
+    """The pairs drawn so far; `add` takes a shard's at a time. Bounded by `pairs` rows a fate, and
+    as many again of each in FAULTLESS."""
 
     pairs: int
     """Pairs to show."""
     seed: int = 0
-    drawn: dict[Fate, list[tuple[int, int, int, dict[str, Any]]]] = field(default_factory=dict)
-    """Hash, shard, row and columns of each, in the order of the hashes."""
+    drawn: dict[Fate, list[Drawn]] = field(default_factory=dict)
+    """Of each fate those with the smallest hashes, in their order."""
+    marked: dict[Fate, list[Drawn]] = field(default_factory=dict)
+    """The same of those with something marked, of the fates in FAULTLESS."""
     totals: dict[Fate, int] = field(default_factory=dict)
+    with_marks: dict[Fate, int] = field(default_factory=dict)
+    """Of the totals those with something marked, of the fates in FAULTLESS."""
 
     def add(self, part: Part) -> None:
         rows = part.captioned().rows
@@ -43,19 +64,29 @@ class Draw:
             self.seed, "recaption-report", rows["shard"].to_numpy(), rows["row"].to_numpy()
         )
         codes, fates = _fates(part.captioned())
+        marks = _marks(rows)
         for code, fate in enumerate(fates):
             places = np.flatnonzero(codes == code)
             self.totals[fate] = self.totals.get(fate, 0) + len(places)
-            held = self.drawn.setdefault(fate, [])
-            if len(held) >= self.pairs:
-                places = places[keys[places] < held[-1][0]]
-            places = places[np.argsort(keys[places])][: self.pairs]
-            found = [
-                (int(keys[at]), row["shard"], row["row"], _cut(row))
-                for at, row in zip(places, rows.take(places).to_pylist(), strict=True)
-            ]
-            merged = heapq.merge(held, found, key=lambda item: item[:3])
-            self.drawn[fate] = [item for _, item in zip(range(self.pairs), merged, strict=False)]
+            self.drawn[fate] = self._smallest(self.drawn.get(fate, []), rows, keys, places)
+            if fate[0] in FAULTLESS:
+                places = places[marks[places]]
+                self.with_marks[fate] = self.with_marks.get(fate, 0) + len(places)
+                self.marked[fate] = self._smallest(self.marked.get(fate, []), rows, keys, places)
+
+    def _smallest(
+        self, held: list[Drawn], rows: pa.Table, keys: Numbers, places: Numbers
+    ) -> list[Drawn]:
+        """`held` and the rows at `places`, as far as their hashes are among the smallest."""
+        if len(held) >= self.pairs:
+            places = places[keys[places] < held[-1][0]]
+        places = places[np.argsort(keys[places])][: self.pairs]
+        found = [
+            (int(keys[at]), row["shard"], row["row"], _cut(row))
+            for at, row in zip(places, rows.take(places).to_pylist(), strict=True)
+        ]
+        merged = heapq.merge(held, found, key=lambda item: item[:3])
+        return [item for _, item in zip(range(self.pairs), merged, strict=False)]
 
     def chosen(self) -> list[tuple[Fate, dict[str, Any]]]:
         """At most `pairs` of them, the worst fates first, each reason as often as the others."""
@@ -79,13 +110,26 @@ class Draw:
 
         turns = [
             (nth, fate, item[3])
-            for fate, items in self.drawn.items()
+            for fate in self.drawn
             if fate[0] == kind
-            for nth, item in enumerate(items)
+            for nth, item in enumerate(self._in_turn(fate))
         ]
         turns.sort(key=lambda turn: (turn[0], common(turn[1])))
         taken = [(fate, row) for _, fate, row in turns[:room]]
         return sorted(taken, key=lambda pair: common(pair[0]))
+
+    def _in_turn(self, fate: Fate) -> Iterator[Drawn]:
+        """Every pair held of a fate, once, in the order in which they are taken."""
+        everyone, marked = iter(self.drawn[fate]), iter(self.marked.get(fate, []))
+        seen: set[tuple[int, int]] = set()
+        for nth in itertools.count(1):
+            first, second = (everyone, marked) if nth % ANY == 0 else (marked, everyone)
+            unseen = (d for d in itertools.chain(first, second) if (d[1], d[2]) not in seen)
+            item = next(unseen, None)
+            if item is None:
+                return
+            seen.add((item[1], item[2]))
+            yield item
 
 
 def _cut(row: dict[str, Any]) -> dict[str, Any]:
@@ -96,7 +140,17 @@ def _cut(row: dict[str, Any]) -> dict[str, Any]:
     return row
 
 
-def _fates(part: Part) -> tuple[np.ndarray[tuple[int], np.dtype[np.int64]], list[Fate]]:
+def _marks(rows: pa.Table) -> Flags:
+    """Whether a row has a fact of the original, kept or lost, or a claim of the new caption."""
+    found: Flags = np.zeros(rows.num_rows, np.bool_)
+    for column in ("facts", "facts_original"):
+        if column in rows.column_names:
+            lengths = pc.list_value_length(rows[column])
+            found |= pc.fill_null(pc.greater(lengths, 0), False).to_numpy()
+    return found
+
+
+def _fates(part: Part) -> tuple[Numbers, list[Fate]]:
     """A number for each row, and the fate that each number stands for."""
     rows = part.rows
     if part.has("choice"):

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from curation.io.corpus import Corpus
+from curation.operators.vision_language.chat_operator import EMBEDDED
 from curation.report.recaption_counts import Counts, listed_kinds
 from curation.report.recaption_tally import told as told_tally
 from curation.report.recaption_wording import Outcome, meaning, outcome
@@ -39,15 +40,32 @@ def headline(corpus: Corpus, counts: Counts) -> str:
 
 def made_by(corpus: Corpus, counts: Counts) -> str:
     """Model and prompts, as far as they are recorded."""
-    model = corpus.manifest.recipe.get("operators", {}).get("recaption", {}).get("model", "")
+    model = _model(corpus)
     prompts = ", ".join(sorted(filter(None, counts.prompts))[:4])
-    said = [f"by model {model}" if model else "", f"asked with {prompts}" if prompts else ""]
+    by = "the small model that ships (embedded)" if _embedded(corpus) else f"model {model}"
+    said = [f"by {by}" if model else "", f"asked with prompt {prompts}" if prompts else ""]
     return display_safe(", ".join(filter(None, said)), 300)
 
 
-def notes(counts: Counts) -> list[str]:
+def _model(corpus: Corpus) -> str:
+    """As the recipe names it; empty where it does not."""
+    recipe = corpus.manifest.recipe.get("operators", {})
+    return str(recipe.get("recaption", {}).get("model", ""))
+
+
+def _embedded(corpus: Corpus) -> bool:
+    return _model(corpus) == EMBEDDED
+
+
+def notes(corpus: Corpus, counts: Counts) -> list[str]:
     """What to know before the figures are read."""
     notes = []
+    if _embedded(corpus):
+        notes.append(
+            "That model knows the demo's drawn scenes and nothing else: it shows how captions are "
+            "checked and chosen, not what a captioner of full size is worth. On photographs its "
+            "captions are nonsense."
+        )
     if counts.others:
         notes.append(
             f"{counts.others:,} more new captions belong to samples that were not kept; "

@@ -1,13 +1,13 @@
 """What was decided about a new caption, in words; nothing here knows HTML."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from curation.core.errors import ERROR_CODES
-from curation.report.recaption_draw import LOST, PLAIN, TALKING, UNSUPPORTED
+from curation.report.recaption_draw import ANY, LOST, PLAIN, TALKING, UNSUPPORTED
 from curation.report.recaption_taken import Taking
-from curation.report.wording import apart, display_safe, number
+from curation.report.wording import apart, display_safe, number, percent
 from schemas import NEW, ORIGINAL, REPAIRED
 
 FATES: Final[dict[str, str]] = {
@@ -32,7 +32,7 @@ REASONS: Final[dict[str, tuple[str, str]]] = {
     "repetition": ("repeats itself", "share of word groups {value}, at most {limit}"),
     "short": ("too short", "{value} of the original's length, at least {limit}"),
     "long": ("too long beside the original", "{value} of its length, at most {limit}"),
-    "content": ("speaks of something else", "words of the original {value} < {limit}"),
+    "content": ("speaks of something else", "{value} of the original's words, at least {limit}"),
     "precision": ("states too much that the original does not", "precision {value} < {limit}"),
     "retention": ("loses too many of the original's facts", "retention {value} < {limit}"),
     "talk": ("talk, no caption", ""),
@@ -45,7 +45,7 @@ REASONS: Final[dict[str, tuple[str, str]]] = {
     "clip": ("does not agree with the picture", "cosine {value} < {limit}"),
     "repair_loses_content": (
         "what is left speaks of something else",
-        "words of the original {value} < {limit}",
+        "{value} of the original's words, at least {limit}",
     ),
     "repair_loses_facts": ("what is left loses too many facts", "retention {value} < {limit}"),
 }
@@ -113,6 +113,38 @@ def _apart(value: float, limit: float) -> tuple[str, str]:
     if f"{value:.2f}" != f"{limit:.2f}":
         return f"{value:.2f}", number(limit)
     return apart(value, limit)
+
+
+def drawn_text(shown: int, total: int, marked: int, reasons: int) -> str:
+    """How `shown` of `total` pairs of one fate were drawn, of which `marked` were preferred."""
+    if shown == total:
+        return "All are shown."
+    said = f"{shown:,} of {total:,} shown, drawn by a hash of their place"
+    if reasons > 1:
+        said += ", each reason as often as the others"
+    if 0 < marked < shown - shown // ANY:
+        said += f"; those that have a fact or a claim to mark ({marked:,}) come first"
+    elif 0 < marked < total:
+        said += (
+            f"; {ANY - 1} of {ANY} are drawn from the {marked:,} that have a fact or a claim to "
+            f"mark, though only {percent(marked, total)} have one"
+        )
+    return f"{said}."
+
+
+def keys_text(become: Outcome, scores: Iterable[str]) -> str:
+    """What the small print of a pair means, as far as there is any."""
+    said = []
+    if become.original == "goes on":
+        goes = "goes on: is exported"
+        would = "would go on: is taken where the export draws new captions"
+        said.append(goes if become.new == "goes on" else f"{goes}; {would}")
+    begins = {score.partition(" ")[0] for score in scores}
+    if "P(yes)" in begins:
+        said.append("P(yes), P(no): what a model gives for the sentence being true of the picture")
+    if "CLIP" in begins:
+        said.append("CLIP: cosine of sentence and picture, higher where they agree")
+    return f"{'. '.join(part[0].upper() + part[1:] for part in said)}." if said else ""
 
 
 def share_text(part: int, whole: int, what: str) -> str:

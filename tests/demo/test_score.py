@@ -5,16 +5,23 @@ import json
 import re
 import subprocess
 import sys
+from collections import Counter
+from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from curation.core.errors import CorpusError
+from curation.demo.captions_facts import stated
 from curation.demo.defects import DEFECTS
 from curation.demo.generate import TRUTH_FILE
 from curation.demo.score import Fate, fates, score, tally
 from curation.demo.score_captions import Worth
+from curation.demo.score_facts import FactTally
+from curation.demo.show import print_score
 from curation.io.corpus import open_corpus
 from curation.io.store import Store
 from curation.io.tables import read_table
@@ -144,14 +151,51 @@ def test_new_captions_are_held_to_the_scenes(demo):
         model = ["recaption.model=tiny", f"recaption.servers={server.url}", "recaption.floor="]
         curate(demo / "source", demo / "new", *model, *checks)
     found = score(demo, demo / "new").worth
+    assert found is not None
     lines = (demo / "source" / "pairs.jsonl").read_text(encoding="utf-8").splitlines()
     pairs = [json.loads(line) for line in lines]
     kept = fates(open_corpus(str(demo / "new")))
-    ways = [
-        len(pairs[row["row"]]["caption"].strip()) % 4
+    clean = [
+        (pairs[row["row"]]["caption"].strip(), kept[row["row"]].kept)
         for row in read_table(Store(str(demo)), TRUTH_FILE).to_pylist()
-        if row["defect"] is None and kept[row["row"]].kept
+        if row["defect"] is None
     ]
+    ways = [len(text) % 4 for text, stays in clean if stays]
     wrong, lost = ways.count(1) + ways.count(3), ways.count(3)
     assert min(wrong, lost) > 20
-    assert found == Worth(clean=len(ways), taken=len(ways), false=wrong, lost=lost, added=0)
+    assert (found.clean, found.taken) == (len(ways), len(ways))
+    assert (found.false, found.lost, found.added) == (wrong, lost, 0)
+    # As they were written all are counted, whatever became of them.
+    facts = [(len(stated(text)), len(text) % 4) for text, _ in clean]
+    true = sum(number for number, way in facts if way != 3)
+    zebras = sum(way in (1, 3) for _, way in facts)  # violet is no colour of the scenes
+    assert found.written == len(clean) > found.clean
+    assert found.before.said["all"] == found.before.right["all"] == sum(n for n, _ in facts)
+    assert found.after.right["all"] == true
+    assert found.after.said["all"] == true + zebras
+    assert found.after.there == found.before.there
+    assert found.after.found["all"] < found.before.found["all"] < found.before.there["all"]
+
+
+def test_what_new_captions_are_worth_is_printed():
+    told = {"said": 10, "right": 10, "there": 20, "found": 16}
+    before, after = (
+        FactTally(**{name: Counter(all=number) for name, number in counts.items()})
+        for counts in (told, {**told, "right": 9, "found": 15})
+    )
+    worth = Worth(
+        clean=6, taken=4, false=1, lost=2, added=3, written=8, before=before, after=after
+    )  # fmt: skip
+    console = Console(file=StringIO(), width=80)
+    print_score(replace(tally(truth(CLEAN), {0: KEPT}), worth=worth), console)
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert any(
+        "of 6 clean pairs 4 would take theirs; 75% of these add something true, 50% leave out "
+        "something true, 25% say something false." in line
+        for line in lines
+    )
+    assert (
+        "As they were written, for 8 clean pairs: of the facts that captions state 100.0% are true "
+        "in the originals and 90.0% in the new ones; of those in a full caption of the scene 80.0% "
+        "are told by the originals and 75.0% by the new ones."
+    ) in lines

@@ -10,11 +10,12 @@ import torch
 
 from curation.core.errors import UsageError
 from curation.core.progress import SILENT
-from curation.demo.captioner_score import Lot, Tally, score_captioner, score_table, write_score
+from curation.demo.captioner_score import Lot, score_captioner, score_table, write_score
 from curation.demo.captions_eyes import seen
 from curation.demo.captions_facts import stated, told
 from curation.demo.pair import scene_of
 from curation.demo.scene import Group, Placed
+from curation.demo.score_facts import FactTally
 from curation.demo.train_captioner import Training, train_captioner
 from curation.engines.local import LocalEngine
 from curation.models.captioner import DEMO_CAPTIONER, Captioner, weights_name
@@ -100,10 +101,10 @@ def test_another_folder_is_not_written_over(tmp_path):
 
 def test_facts_are_counted_by_what_they_are_about():
     scene = scene_of(74, 0)
-    full = Tally()
+    full = FactTally()
     full.add(stated(told(scene)), scene)
     assert set(full.shares()["all"].values()) == {1.0}
-    half = Tally()
+    half = FactTally()
     half.add(frozenset({("object", scene.groups[0].thing), ("object", "unicorn")}), scene)
     assert half.shares()["object"]["precision"] == 0.5
     assert half.shares()["object"]["recall"] == 1 / len(scene.groups)

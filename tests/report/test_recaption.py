@@ -38,7 +38,7 @@ from tests.report.test_page import ATTRIBUTES, TAGS, Page
 COUNT, FIRST = 24, 20
 """Pairs, and the number of the first: numbers above ten are facts."""
 EVIL = "<script>alert(1)</script> \u202eelpmaxe\u202c <img src=x onerror=alert(2)>"
-MARKS = {"mark", "del", "article"}
+MARKS = {"mark", "del", "article", "h4"}
 
 
 def said(payload: dict[str, Any]) -> str:
@@ -288,6 +288,30 @@ def test_warnings_of_the_corpus_come_first(done, tmp_path):
     write_recaptions(str(tmp_path / "corpus"), str(tmp_path / "new.html"), pairs=1, seed=0)
     words = Page((tmp_path / "new.html").read_text()).words()
     assert words.index("Claim_check <b>believes</b>") < words.index("precision")
+
+
+def test_the_page_says_what_its_pairs_are(done, html):
+    words = Page(html).words()
+    assert "A sample, not an average: drawn to show each way" in words
+    total = sum(row["choice"] == ORIGINAL for row in choice_rows(open_corpus(str(done))))
+    shown = len(made(done, pairs=6).groups[0].pairs)
+    assert 0 < shown < total - COUNT // 6  # those without a new caption are none of them
+    said = f"{shown} of {total - COUNT // 6} shown, drawn by a hash of their place, each reason"
+    assert made(done, pairs=6).groups[0].note.startswith(said)
+    assert made(done).groups[0].note == "All are shown."
+
+
+def test_what_the_small_model_wrote_is_said_to_be_its_own(done, shown, tmp_path):
+    assert "by model " in shown.made_by
+    shutil.copytree(done / "corpus", tmp_path / "corpus")
+    path = tmp_path / "corpus" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["recipe"]["operators"]["recaption"]["model"] = "embedded"
+    path.write_text(json.dumps(manifest))
+    found = made(tmp_path / "corpus")
+    assert found.made_by.startswith("by the small model that ships (embedded), asked with prompt")
+    assert "knows the demo's drawn scenes and nothing else" in found.notes[0]
+    assert not any("drawn scenes" in note for note in shown.notes)
 
 
 def test_a_mark_says_by_a_sign_what_its_colour_says(html):

@@ -1,11 +1,14 @@
-"""Which pairs are shown: the worst first, every reason, the same however shards are cut."""
+"""Which pairs are shown: the worst first, every reason, the same however shards are cut.
+
+Of captions chosen as written those with something marked are preferred.
+"""
 
 import pyarrow as pa
 import pytest
 
 from curation.operators.text.caption_facts import LOOK
 from curation.report.recaption_columns import Part
-from curation.report.recaption_draw import LOST, PLAIN, TALKING, UNSUPPORTED, Draw
+from curation.report.recaption_draw import ANY, LOST, PLAIN, TALKING, UNSUPPORTED, Draw
 from schemas import NEW, ORIGINAL, REPAIRED
 
 Rows = list[tuple[str, str | None]]
@@ -27,6 +30,19 @@ def chosen(choices: Rows, start: int = 0) -> Part:
         ),
         0,
     )
+
+
+def marked(count: int, *, facts: set[int], claims: set[int], start: int = 0) -> Part:
+    """New captions as they were written; those of `facts` and `claims` have one each."""
+    part = chosen([(NEW, None)] * count, start)
+    for name, rows in (("facts_original", facts), ("facts", claims)):
+        there = [["it"] if row in rows else [] for row in range(start, start + count)]
+        part = Part(part.rows.append_column(name, pa.array(there, pa.list_(pa.string()))), 0)
+    return part
+
+
+def rows_of(*parts: Part, pairs: int, seed: int = 0) -> list[int]:
+    return [row for _, row in drawn(*parts, pairs=pairs, seed=seed)]
 
 
 def drawn(*parts: Part, pairs: int, seed: int = 0) -> list[tuple[tuple[str, str], int]]:
@@ -81,6 +97,56 @@ def test_no_more_rows_are_held_than_may_be_shown():
     assert draw.totals[ORIGINAL, "precision"] == 300
 
 
+def test_of_captions_as_written_four_of_five_have_something_marked():
+    facts, claims = set(range(0, 200, 10)), set(range(5, 200, 20))
+    unmarked = rows_of(marked(200, facts=set(), claims=set()), pairs=20)
+    found = rows_of(marked(200, facts=facts, claims=claims), pairs=20)
+    some = facts | claims
+    assert all(row in some for nth, row in enumerate(found, 1) if nth % ANY)
+    assert {found[nth] for nth in (4, 9, 14, 19)} <= set(unmarked)  # the smallest hashes of all
+    assert len(set(found)) == 20
+    assert set(found) & facts
+    assert set(found) & claims
+
+
+def test_where_few_have_something_marked_all_of_them_are_shown_first():
+    few = {17, 80, 133}
+    found = rows_of(marked(200, facts=few, claims=set()), pairs=12)
+    assert set(found[:3]) == few
+    plain = rows_of(marked(200, facts=set(), claims=set()), pairs=12)
+    assert found[3:] == [row for row in plain if row not in few][:9]
+
+
+def test_where_nothing_is_marked_the_smallest_hashes_are_shown():
+    without = rows_of(chosen([(NEW, None)] * 200), pairs=12)
+    assert rows_of(marked(200, facts=set(), claims=set()), pairs=12) == without
+    assert rows_of(marked(200, facts=set(range(200)), claims=set()), pairs=12) == without
+
+
+def test_what_is_preferred_hangs_on_place_and_seed_alone():
+    some = {"facts": set(range(0, 200, 7)), "claims": {3, 4}}
+    whole = rows_of(marked(200, **some), pairs=12)
+    cut = [marked(90, **some), marked(110, **some, start=90)]
+    assert rows_of(*cut, pairs=12) == whole
+    assert rows_of(*reversed(cut), pairs=12) == whole
+    assert rows_of(marked(200, **some), pairs=12, seed=1) != whole
+
+
+def test_pairs_that_show_a_fault_are_drawn_as_they_come():
+    part = marked(200, facts={1, 2, 3, 4, 5, 6}, claims=set())
+    fallen = part.rows.set_column(4, "choice", pa.array([ORIGINAL] * 200))
+    plain = chosen([(ORIGINAL, None)] * 200)
+    assert rows_of(Part(fallen, 0), pairs=12) == rows_of(plain, pairs=12)
+
+
+def test_what_is_held_stays_bounded_and_is_counted():
+    draw = Draw(pairs=3)
+    for start in range(0, 1000, 100):
+        draw.add(marked(100, facts=set(range(0, 1000, 4)), claims=set(), start=start))
+    assert len(draw.drawn[NEW, ""]) == len(draw.marked[NEW, ""]) == 3
+    assert (draw.totals[NEW, ""], draw.with_marks[NEW, ""]) == (1000, 250)
+
+
 def test_endless_captions_are_held_in_part_with_their_lengths():
     part = chosen([(NEW, None)])
     endless = pa.array(["word " * 10_000])
@@ -114,7 +180,7 @@ def test_where_nothing_was_chosen_the_facts_tell_the_fate(residue, precision, re
             "shard": pa.array([0], pa.int32()),
             "row": pa.array([0], pa.int32()),
             "recaption": ["a caption"],
-            "facts": pa.nulls(1),
+            "facts": pa.nulls(1, pa.list_(pa.string())),
             "recaption_residue": pa.array([residue], pa.int32()),
             "facts_precision": pa.array([precision], pa.float32()),
             "facts_retention": pa.array([retention], pa.float32()),

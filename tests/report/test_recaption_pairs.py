@@ -10,8 +10,9 @@ from curation.report.recaption_columns import Part
 from curation.report.recaption_counts import Counts
 from curation.report.recaption_draw import PLAIN, TALKING
 from curation.report.recaption_pairs import Pair, pair_of
+from curation.report.recaption_taken import Taking
 from curation.report.recaption_text import LONGEST, Sentence
-from curation.report.recaption_wording import why
+from curation.report.recaption_wording import drawn_text, keys_text, outcome, why
 from schemas import NEW, ORIGINAL, REPAIRED
 
 NEW_CAPTION = "A red boat in Oslo. Sure, here it is. It has two masts."
@@ -125,6 +126,38 @@ def test_a_fallback_says_what_was_measured_against_what_was_asked():
 def test_reasons_are_told_in_words(reason, value, threshold, detail, words):
     row = {"reason": reason, "value": value, "threshold": threshold, "detail": detail}
     assert why(row) == words
+
+
+@pytest.mark.parametrize(
+    ("numbers", "words"),
+    [
+        ((3, 3, 2, 1), "All are shown."),
+        ((3, 40, 0, 1), "3 of 40 shown, drawn by a hash of their place."),
+        ((3, 40, 40, 1), "3 of 40 shown, drawn by a hash of their place."),
+        ((3, 40, 0, 2), "3 of 40 shown, drawn by a hash of their place, each reason as often as "
+         "the others."),
+        ((7, 4000, 1000, 1), "7 of 4,000 shown, drawn by a hash of their place; 4 of 5 are drawn "
+         "from the 1,000 that have a fact or a claim to mark, though only 25.0% have one."),
+        ((7, 4000, 2, 1), "7 of 4,000 shown, drawn by a hash of their place; those that have a "
+         "fact or a claim to mark (2) come first."),
+    ],
+)  # fmt: skip
+def test_a_list_of_pairs_says_how_it_was_drawn(numbers, words):
+    shown, total, marked, reasons = numbers
+    assert drawn_text(shown, total, marked, reasons) == words
+
+
+def test_small_print_is_explained_as_far_as_there_is_any():
+    judged = Taking(share=0.0, seed=0, stopped=0)
+    whole = Taking(share=1.0, seed=0, stopped=0)
+    assert keys_text(outcome(None, 0, 5), []) == ""
+    assert keys_text(outcome(whole, 5, 5), []) == "Goes on: is exported."
+    scores = ["P(yes) 0.90, P(no) 0.05", "CLIP 0.31"]
+    assert keys_text(outcome(judged, 0, 5), scores) == (
+        "Goes on: is exported; would go on: is taken where the export draws new captions. "
+        "P(yes), P(no): what a model gives for the sentence being true of the picture. "
+        "CLIP: cosine of sentence and picture, higher where they agree."
+    )
 
 
 def test_long_captions_are_cut_and_say_so():
