@@ -4,6 +4,8 @@ import contextlib
 import ctypes
 import multiprocessing
 import multiprocessing.connection
+import multiprocessing.forkserver
+import multiprocessing.resource_tracker
 import os
 import shutil
 import signal
@@ -11,10 +13,18 @@ import tempfile
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    CancelledError,
+    Future,
+    ProcessPoolExecutor,
+    wait,
+)
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import psutil
@@ -35,19 +45,65 @@ _PRELOADED = ("pandas",)
 """Loaded once beside the first task's own module; pyarrow imports it to make an array of a list."""
 
 
-def _worker_start(limits: Limits) -> None:
+_ending: list[Connection] = []
+"""Of a worker: at its end when no more items are to be begun; none after one that failed."""
+
+
+def _worker_start(limits: Limits, ending: Connection) -> None:
     """A worker leaves interrupts to the engine's process, and ends with it even when it is killed.
 
     Linux ends it with its parent, the fork server; but that stays while its workers hold its pipe,
     so each also watches the engine's process.
     """
     hold(limits)
+    _ending[:] = [ending]
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with contextlib.suppress(OSError, AttributeError):  # Linux only
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     engine = multiprocessing.parent_process()
     if engine is not None:
         threading.Thread(target=_end_with, args=(engine.sentinel,), daemon=True).start()
+
+
+def _unless_ending(task: Callable[..., Any], *given: Any) -> Any:
+    """The task, unless one has failed: what a pool has queued cannot be taken back.
+
+    A server that was waited for in vain would be waited for again.
+    """
+    if not _ending or _ending[0].poll():
+        raise CancelledError
+    try:
+        return task(*given)
+    except Exception:
+        _ending.clear()
+        raise
+
+
+def _start_server() -> None:
+    """Starts what forks workers deaf to interrupts: a terminal's Ctrl-C reaches every process."""
+    multiprocessing.resource_tracker.ensure_running()  # here, for it takes the block off
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        multiprocessing.forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
+def _interrupts_after() -> Iterator[None]:
+    """Puts an interrupt off to the end of the block."""
+    before = signal.getsignal(signal.SIGINT)
+    if not callable(before) or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    told: list[tuple[int, FrameType | None]] = []
+    signal.signal(signal.SIGINT, lambda number, frame: told.append((number, frame)))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if told:
+        before(*told[0])
 
 
 def _end_with(sentinel: int) -> None:
@@ -73,20 +129,35 @@ class LocalEngine:
     limits: Limits = field(default_factory=Limits)
     """What one record may cost."""
     _pool: ProcessPoolExecutor | None = None
+    _ending: Connection | None = None
+    """Closed to tell workers of the pool that they are to begin no more."""
     _threads: int = 0
     """That tasks of the pool compute with; 0 where they hold no model."""
 
     def __enter__(self) -> "LocalEngine":
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None and issubclass(kind, KeyboardInterrupt):
+            self._kill()
         self.close()
 
     def close(self) -> None:
-        """Ends the workers."""
+        """Ends the workers, each when it has done its item."""
+        if self._ending is not None:
+            self._ending.close()
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
             self._pool = None
+
+    def _kill(self) -> None:
+        """Ends the workers whatever they do, which may be to wait for a server for minutes.
+
+        What they have written counts as after any other end: files appear whole or not at all.
+        """
+        if self._pool is not None:
+            for process in list((self._pool._processes or {}).values()):
+                process.kill()
 
     def _workers(self, task: Callable[..., Any]) -> ProcessPoolExecutor:
         if self._pool is None:
@@ -94,13 +165,20 @@ class LocalEngine:
             # A server of one thread that has loaded the libraries forks workers in milliseconds.
             context = multiprocessing.get_context("forkserver")
             context.set_forkserver_preload([task.__module__, *_PRELOADED])
+            _start_server()
+            told, self._ending = context.Pipe(duplex=False)
             self._pool = ProcessPoolExecutor(
                 self._processes,
                 context,
                 _worker_start,
-                (self.limits.shared(self._processes),),
+                (self.limits.shared(self._processes), told),
             )
         return self._pool
+
+    def _submit(self, task: Callable[..., Result], *given: Any) -> Future[Result]:
+        """Hands a call out. Raises BrokenProcessPool where a worker has died before."""
+        with _interrupts_after():  # a worker of which only half is known could not be ended
+            return self._workers(task).submit(_unless_ending, task, *given)
 
     @property
     def _processes(self) -> int:
@@ -145,7 +223,7 @@ class LocalEngine:
                     if item is _END:
                         break
                     try:
-                        flying[self._workers(task).submit(task, item)] = item
+                        flying[self._submit(task, item)] = item
                     except BrokenProcessPool:  # one died since: the item is nobody's yet
                         suspects.append(item)
                         raise
@@ -163,6 +241,9 @@ class LocalEngine:
                 suspects.extend(flying.values())
                 flying.clear()
                 self.close()
+            except Exception:
+                self.close()  # the worker of a task that failed begins no more
+                raise
 
     def _alone(
         self,
@@ -171,7 +252,7 @@ class LocalEngine:
         on_crash: Callable[[Item, Callable[..., bool]], Item] | None,
     ) -> Result:
         try:
-            return self._workers(task).submit(task, item).result()
+            return self._submit(task, item).result()
         except BrokenProcessPool as error:
             self.close()
             if on_crash is None:
@@ -180,11 +261,11 @@ class LocalEngine:
                     "run again with fewer --workers or smaller shards"
                 ) from error
         milder = on_crash(item, self._survives)
-        return self._workers(task).submit(task, milder).result()
+        return self._submit(task, milder).result()
 
     def _survives(self, function: Callable[..., Any], *args: Any) -> bool:
         try:
-            self._workers(function).submit(function, *args).result()
+            self._submit(function, *args).result()
         except BrokenProcessPool:
             self.close()
             return False

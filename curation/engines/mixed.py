@@ -5,6 +5,7 @@ The corpus is all that they hand to each other.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
+from types import TracebackType
 from typing import Protocol
 
 from curation.core.engine import Engine, Item, Result, StepSession
@@ -13,6 +14,14 @@ from curation.core.operator import Operator
 
 class Closable(Engine, Protocol):
     """An engine that holds processes or a connection."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Lets them go; at once where an interrupt ends the run."""
 
     def close(self) -> None:
         """Lets them go."""
@@ -34,8 +43,15 @@ class MixedEngine:
     def __enter__(self) -> "MixedEngine":
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        while self._running:
+            _, engine = self._running.popitem()
+            engine.__exit__(kind, error, trace)
 
     def close(self) -> None:
         """Ends every engine that was started."""

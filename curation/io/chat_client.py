@@ -26,6 +26,7 @@ from curation.io.chat_answer import (
     First,
     parse_answer,
 )
+from curation.io.chat_outage import Outage
 from curation.io.chat_servers import Server, Servers
 from curation.io.chat_settings import ChatSettings, checked_url
 
@@ -118,6 +119,7 @@ class ChatClient:
         self.refused_at_first = 0
         self.answered = False
         self.rivals_given = False
+        self.outage = Outage()
 
     @asynccontextmanager
     async def connected(self) -> AsyncIterator["ChatConnection"]:
@@ -155,7 +157,8 @@ class ChatConnection:
 
     def __init__(self, client: ChatClient, session: aiohttp.ClientSession) -> None:
         self._client, self._settings, self._session = client, client.settings, session
-        self.servers = Servers(client.servers, self._probe, client.settings.outage_seconds)
+        seconds = client.settings.outage_seconds
+        self.servers = Servers(client.servers, self._probe, seconds, client.outage)
 
     async def ask(self, request: ChatRequest) -> Outcome:
         """The answer, or the error code of a request that has none.
@@ -313,7 +316,7 @@ class ChatConnection:
                     raise RunError(f"{server.url}: {_NO_RIVALS}")
                 if reply.status == _FORBIDDEN and await self._word(server) == _DONE:
                     return _Fault("refused", f"{server.url}: status 403", "refused_by_server")
-                return _judged(server, reply, body)
+                return _judged(server, reply, body, self._client.answered)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             return _Fault("unreachable", f"{server.url}: {error}")
         except TimeoutError:
@@ -355,10 +358,14 @@ async def _bounded(reply: aiohttp.ClientResponse, most: int) -> bytes | None:
     return b"".join(parts)
 
 
-def _judged(server: Server, reply: aiohttp.ClientResponse, body: bytes | None) -> Answer | _Fault:
+def _judged(
+    server: Server, reply: aiohttp.ClientResponse, body: bytes | None, answered: bool
+) -> Answer | _Fault:
     status = reply.status
     words = f"{server.url}: status {status}"
     if status == _DONE:
+        if reply.content_type == "text/html" and not answered:
+            raise RunError(f"{server.url}: answers with a web page; check the address")
         if body is None:
             return _Fault("content", f"{server.url}: an answer without end", "bad_answer")
         try:

@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from curation.core.errors import RunError
+from curation.io.chat_outage import Outage
 
 _START = 8
 """Requests in flight before anything is known of a server."""
@@ -24,6 +25,9 @@ _FAULTS = 3
 
 _PROBE_FIRST, _PROBE_LAST = 0.5, 15.0
 """Seconds before a server that was set aside is asked; doubled up to the second."""
+
+_TOLD_AFTER = 2.0
+"""Seconds without any server before it is said; a server that starts again in less is no news."""
 
 
 @dataclass(kw_only=True, eq=False)
@@ -84,10 +88,12 @@ class Servers:
         servers: list[Server],
         probe: Callable[[Server], Awaitable[bool]],
         outage_seconds: float,
+        told: Outage | None = None,
     ) -> None:
         self._servers = servers
         self._probe = probe
         self._outage_seconds = outage_seconds
+        self._told = told or Outage()
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._waiting_alone: deque[asyncio.Future[None]] = deque()
@@ -95,6 +101,7 @@ class Servers:
         """Requests that want a server for themselves, or have it."""
         self._probing: dict[str, asyncio.Task[None]] = {}
         self._outage: asyncio.TimerHandle | None = None
+        self._telling: asyncio.TimerHandle | None = None
         self._lost: RunError | None = None
         for server in servers:
             server.in_flight, server.alone = 0, False
@@ -190,17 +197,23 @@ class Servers:
     def note_life(self) -> None:
         """A server did what servers do; one that only answers probes is none."""
         self._unwatch()
+        if not all(server.aside for server in self._servers):
+            self._told.end()
         self._watch()  # a last answer may come from a server that has been set aside since
 
     def _watch(self) -> None:
         """Lets the time run in which one of the servers has to come back, if all are away."""
         if all(server.aside for server in self._servers):
             self._outage = self._loop.call_later(self._outage_seconds, self._give_up)
+            self._telling = self._loop.call_later(_TOLD_AFTER, self._tell)
 
     def _unwatch(self) -> None:
-        if self._outage is not None:
-            self._outage.cancel()
-            self._outage = None
+        for timer in filter(None, (self._outage, self._telling)):
+            timer.cancel()
+        self._outage = self._telling = None
+
+    def _tell(self) -> None:
+        self._told.begin([server.url for server in self._servers], self._outage_seconds)
 
     def _probed(self, task: asyncio.Task[None]) -> None:
         """Nobody else would hear of a probe that broke, and all would wait for good."""

@@ -43,6 +43,10 @@ Frame = npt.NDArray[np.uint8]
 """A picture: (height, width, 3)."""
 
 
+class LongRequestError(Exception):
+    """A request that leaves an answer no room among the model's positions."""
+
+
 @dataclass(frozen=True)
 class Answer:
     """What the model said."""
@@ -114,13 +118,25 @@ class Captioner:
         self.model.requires_grad_(False)
 
     def request(
-        self, template: Template, values: Mapping[str, str | None], max_chars: int, frame: Frame
+        self,
+        template: Template,
+        values: Mapping[str, str | None],
+        max_chars: int,
+        frame: Frame,
+        room: int = 1,
     ) -> Request:
-        """Lays a request out. Raises ValueError for a picture of a shape too long."""
+        """Lays a request out that an answer of `room` tokens may follow.
+
+        Raises ValueError for a picture of a shape too long, LongRequestError for a text too long:
+        the model would compute it for long, and knows no such places.
+        """
         from curation.models.glm4v.vision_input import patches
 
         tall, wide, _ = frame.shape
         laid = self.processor.chat(messages(template, values, max_chars, (wide, tall)))
+        most = self.model.config.text.max_position_embeddings
+        if len(laid.ids) + room > most:
+            raise LongRequestError(f"{len(laid.ids):,} tokens and {room:,} to answer of {most:,}")
         (medium,) = laid.media
         pixels = patches(frame[None], medium.grid, self.processor.vision)
         return Request(laid.ids.tolist(), pixels, medium.grid)

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from curation.core.errors import RunError
-from curation.engines.local import LocalEngine
+from curation.engines.local import LocalEngine, _interrupts_after
 
 
 def square(number: int) -> int:
@@ -110,6 +110,35 @@ def test_an_exception_in_a_task_reaches_the_caller():
         list(engine.map(fails, range(3)))
 
 
+def noted(name: str) -> None:
+    """Fails on a name that ends in `bad`."""
+    Path(name).touch()
+    if name.endswith("bad"):
+        raise RunError(name)
+
+
+def test_nothing_is_begun_behind_a_task_that_failed(tmp_path):
+    """Two more have been handed out by then: each could wait for the same server as long again."""
+    names = [str(tmp_path / name) for name in ("good", "bad", "next", "last")]
+    with LocalEngine(workers=1) as engine:
+        with pytest.raises(RunError, match="bad"):
+            list(engine.map(noted, names))
+        assert {path.name for path in tmp_path.iterdir()} == {"good", "bad"}
+        assert list(engine.map(square, [7])) == [49]
+
+
+def test_an_interrupt_is_put_off_while_a_worker_starts():
+    done = []
+    with pytest.raises(KeyboardInterrupt), _interrupts_after():
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.01)
+        done.append("started")
+    assert done == ["started"]
+    with pytest.raises(KeyboardInterrupt):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.01)
+
+
 def test_scratch_space_is_gone_afterwards(tmp_path):
     with LocalEngine(workers=0, scratch=tmp_path) as engine:
         with engine.session() as session, engine.folder() as folder:
@@ -131,23 +160,39 @@ if __name__ == "__main__":
 
 
 def told_and_asleep(folder: str) -> None:
-    (Path(folder) / f"{os.getpid()}").touch()
+    deaf = signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    told = Path(folder) / f"{os.getpid()}"
+    told.with_suffix(".part").write_text("deaf" if deaf else "hears")
+    told.with_suffix(".part").rename(told)
     time.sleep(600)
 
 
-def test_workers_end_with_an_engine_that_is_killed(tmp_path):
+@pytest.mark.parametrize(
+    ("sent", "code"),
+    [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, -signal.SIGTERM),
+     (signal.SIGINT, -signal.SIGINT)],
+)  # fmt: skip
+def test_workers_end_with_an_engine_that_is_killed_or_interrupted(tmp_path, sent, code):
     repo = str(Path(__file__).parents[2])
     script = tmp_path / "sleeper.py"
     script.write_text(SLEEPER.format(path=[repo]))
     (tmp_path / "told").mkdir()
-    process = subprocess.Popen([sys.executable, str(script), str(tmp_path / "told")])
+    process = subprocess.Popen(
+        [sys.executable, str(script), str(tmp_path / "told")], stderr=subprocess.PIPE, text=True
+    )
     told: list[str] = []
     until = time.monotonic() + 60
     while len(told) < 2 and time.monotonic() < until:
         time.sleep(0.05)
-        told = [path.name for path in (tmp_path / "told").iterdir()]
-    process.kill()
-    process.wait()
+        told = [path.name for path in (tmp_path / "told").iterdir() if not path.suffix]
+    # Of a terminal's interrupt they know nothing, not even before they can ignore it.
+    assert {path.read_text() for path in (tmp_path / "told").iterdir()} == {"deaf"}
+    process.send_signal(sent)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == code
+    assert errors.count("Traceback") == (sent == signal.SIGINT)
+    if sent == signal.SIGINT:
+        assert "leaked" not in errors
     workers = [int(name) for name in told]
     assert len(workers) == 2
     while any(map(psutil.pid_exists, workers)) and time.monotonic() < until:

@@ -185,10 +185,12 @@ class ChatServer:
             "long": json.dumps(completion("x" * LONG)),
             "deep": "[" * 100_000,
             "cut": json.dumps(completion('{"caption": "a ca', "length")),
+            "page": "<html>It works!</html>",
             "filter": json.dumps(completion("", "content_filter")),
         }
         if what == "plain only":
             if guided:
                 return web.json_response({"error": "no response_format"}, status=400)
             what = "answer"
-        return web.Response(text=bodies[what], content_type="application/json")
+        kind = "text/html" if what == "page" else "application/json"
+        return web.Response(text=bodies[what], content_type=kind)

@@ -325,6 +325,16 @@ def test_a_wrong_key_or_model_ends_the_run(status):
         ask(client_of(server.url), range(3))
 
 
+def test_a_web_page_for_an_answer_ends_the_run_at_once_unless_there_were_answers():
+    with ChatServer(lambda given, seen: "page") as server:
+        with pytest.raises(RunError, match=r"/v1: answers with a web page; check the address"):
+            ask(client_of(server.url, concurrency=1), range(50))
+        assert len(server.asked) < 5  # the second may be under way
+    with ChatServer(lambda given, seen: "page" if len(server.asked) == 2 else "answer") as server:
+        found = ask(client_of(server.url, concurrency=1), range(4))
+    assert texts(found) == expected(4)
+
+
 def test_what_a_gateway_forbids_of_one_row_costs_that_row():
     def forbids(given, seen):
         return "403" if "request 0" in words_of(given) else well(given, seen)

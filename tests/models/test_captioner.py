@@ -16,6 +16,7 @@ from curation.models.captioner import (
     DEMO_CAPTIONER,
     SLOTS,
     Captioner,
+    LongRequestError,
     Request,
     read_vision,
     weights_name,
@@ -85,6 +86,22 @@ def test_an_answer_that_is_cut_says_so(captioner, requests, answers):
         assert short.tokens_out == 5
         assert long.text.startswith(short.text)
         assert long.whole
+
+
+def test_a_request_leaves_room_for_its_answer_or_is_none(captioner):
+    shown = frame(1)
+
+    def asked(chars: int, room: int) -> int:
+        return len(captioner.request(SMALL, {"caption": "\u8349" * chars}, 9999, shown, room).ids)
+
+    most = captioner.model.config.text.max_position_embeddings
+    length = asked(1000, 1)
+    assert 1000 < length < most
+    assert asked(1000, most - length) == length
+    with pytest.raises(LongRequestError):
+        asked(1000, most - length + 1)
+    with pytest.raises(LongRequestError, match=r"12,0\d\d tokens"):
+        asked(4000, 1)
 
 
 def test_chances_are_those_of_the_next_token(captioner):

@@ -56,6 +56,10 @@ class ClaimCheck(ChatOperator):
             raise ValueError(
                 f"the prompt {self.prompt.name} does not take a picture and one caption"
             )
+        if self.prompt.path and (output := self.prompt.load().output) != "text":
+            raise ValueError(
+                f"the prompt {self.prompt.name} gives {output}; one of claim_check gives text"
+            )
         self._take_embedded("claim", "small-claim")
         if self.prompt.name in SHIPPED and self.prompt.name not in ASKING:
             raise ValueError(f"the prompt {self.prompt.name} asks for a caption, not for the truth")

@@ -11,7 +11,7 @@ from PIL import Image
 
 from curation.core.operator import append
 from curation.io.image_header import ImageError
-from curation.models.captioner import DEMO_CAPTIONER, Captioner, Frame
+from curation.models.captioner import DEMO_CAPTIONER, Captioner, Frame, LongRequestError
 from curation.models.clip import computing
 from curation.operators.vision_language.claim_check_columns import (
     NO,
@@ -49,12 +49,14 @@ class EmbeddedChecker:
                     checked[row] = self._claims(image, captions[row], mine)
                 except ImageError as fault:
                     checked[row] = fault.code
+                except LongRequestError:
+                    checked[row] = "too_large"
         tries = {row: len(said) for row, said in checked.items() if isinstance(said, list)}
         made = columns(batch.num_rows, checked, tries)
         return append(batch, self._operator.provides, made)
 
     def _claims(self, image: bytes, caption: str, asked: Spans) -> list[dict[str, Any]]:
-        """Of the very picture that a server would be sent. Raises ImageError."""
+        """Of the very picture that a server would be sent. Raises ImageError, LongRequestError."""
         operator = self._operator
         jpeg = picture(image, operator.max_pixels, operator.image_side)
         with Image.open(io.BytesIO(jpeg)) as opened:

@@ -12,7 +12,14 @@ from PIL import Image
 
 from curation.core.operator import append
 from curation.io.image_header import ImageError
-from curation.models.captioner import DEMO_CAPTIONER, Answer, Captioner, Frame, Request
+from curation.models.captioner import (
+    DEMO_CAPTIONER,
+    Answer,
+    Captioner,
+    Frame,
+    LongRequestError,
+    Request,
+)
 from curation.models.clip import computing
 from curation.operators.vision_language.clip_scorer import Floor
 from curation.operators.vision_language.recaption_request import picture, tidy
@@ -55,6 +62,8 @@ class EmbeddedRecaptioner:
                 requests[row] = self.request(batch, row)
             except ImageError as fault:
                 outcomes[row] = fault.code
+            except LongRequestError:
+                outcomes[row] = "too_large"
         answers = self._captioner.answers(list(requests.values()), self._operator.max_tokens)
         for row, answer in zip(requests, answers, strict=True):
             outcomes[row] = answer
@@ -64,7 +73,10 @@ class EmbeddedRecaptioner:
                 outcomes[row] = "bad_answer"
 
     def request(self, batch: pa.RecordBatch, row: int) -> Request:
-        """Of the very picture that a server would be sent. Raises ImageError."""
+        """Of the very picture that a server would be sent.
+
+        Raises ImageError, and LongRequestError for texts that leave `max_tokens` no room.
+        """
         operator = self._operator
         data = batch["image"][row].as_buffer().to_pybytes()
         jpeg = picture(data, operator.max_pixels, operator.image_side)
@@ -72,7 +84,9 @@ class EmbeddedRecaptioner:
             frame: Frame = np.asarray(opened.convert("RGB"))
         values = {name: batch[column][row].as_py() for name, column in operator.columns.items()}
         try:
-            return self._captioner.request(self._template, values, operator.max_chars, frame)
+            return self._captioner.request(
+                self._template, values, operator.max_chars, frame, operator.max_tokens
+            )
         except ValueError as error:  # sides that differ more than 200 times
             raise ImageError("corrupt_image") from error
 

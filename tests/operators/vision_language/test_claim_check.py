@@ -244,6 +244,22 @@ def test_a_prompt_of_captions_is_no_prompt_of_claims():
         operator(prompt=Prompt.at("small"))
 
 
+def test_a_prompt_file_that_asks_for_an_object_is_no_prompt_of_claims(tmp_path):
+    file = tmp_path / "mine.md"
+    words = (
+        "---\nname: mine\nversion: 1\nvariables: caption\nimage: yes\noutput: {output}\n---\n"
+        "# System\n\n# User\n\n{{{{caption}}}}\nTrue?\n"
+    )
+    file.write_text(words.format(output="text"))
+    assert operator(prompt=Prompt.at(str(file))).prompt.name == "mine"
+    setting = (f"claim_check.prompt={file}",)
+    recipe().with_settings(setting)
+    file.write_text(words.format(output="caption"))
+    with pytest.raises(UsageError, match="the prompt mine gives caption") as told:
+        recipe().with_settings(setting)
+    assert "\n" not in str(told.value)
+
+
 def test_a_model_without_a_server_is_one_line():
     with pytest.raises(UsageError, match=r"claim_check.servers=http"):
         operator().open()
@@ -284,6 +300,12 @@ def test_what_the_model_that_ships_says_depends_neither_on_batches_nor_on_neighb
 def test_a_broken_picture_costs_only_itself(run):
     found = run(embedded(), rows([TWO, TWO], [b"no picture", JPEG]))
     assert found["error"].to_pylist() == ["unsupported_format", None]
+    assert [claims is None for claims in found["claims_checked"].to_pylist()] == [True, False]
+
+
+def test_a_sentence_of_more_tokens_than_the_model_has_places_costs_only_its_row(run):
+    found = run(embedded(), rows(["\u8349" * 4000, TWO]))
+    assert found["error"].to_pylist() == ["too_large", None]
     assert [claims is None for claims in found["claims_checked"].to_pylist()] == [True, False]
 
 

@@ -91,6 +91,22 @@ def test_faults_cost_their_own_row(run, table):
         assert found[name].null_count == 3
 
 
+def test_a_text_of_more_tokens_than_the_model_has_places_costs_only_its_row(
+    run, table, monkeypatch
+):
+    read = []
+    pack = captioner.Captioner.pack
+    monkeypatch.setattr(
+        captioner.Captioner, "pack", lambda self, asked: (read.append(asked), pack(self, asked))[1]
+    )
+    image = table["image"][0].as_py()
+    found = run(operator(), rows(["A cat", "\u8349" * 4000], [image] * 2))
+    assert found["error"].to_pylist() == [None, "too_large"]
+    assert [caption is None for caption in found["recaption"].to_pylist()] == [False, True]
+    assert read
+    assert all(len(asked.ids) < 4096 for asked in read)
+
+
 def test_a_caption_that_is_cut_or_empty_is_none(run, table, monkeypatch):
     found = run(operator(max_tokens=4), table.slice(0, 2))
     assert found["error"].to_pylist() == ["cut_answer"] * 2
