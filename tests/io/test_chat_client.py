@@ -23,7 +23,6 @@ from curation.io.chat_answer import (
 )
 from curation.io.chat_client import ChatClient, ChatRequest, Outcome, _retry_after
 from curation.io.chat_models import served_model
-from curation.io.chat_servers import Server, Servers
 from curation.io.chat_settings import ChatSettings, checked_url
 from tests.io.chat_server import ChatServer, caption_of, completion, well, words_of
 
@@ -84,8 +83,9 @@ def test_a_fault_that_passes_changes_no_answer(fault):
         number = int(given["messages"][0]["content"].split()[1])
         return fault if number % 3 == 0 and seen == 1 else "answer"
 
+    patience = 1.0 if fault == "hang" else 10.0  # a busy machine is no fault
     with ChatServer(first_of_some) as server:
-        found = ask(client_of(server.url), range(12))
+        found = ask(client_of(server.url, request_seconds=patience), range(12))
         assert texts(found) == expected(12)
         assert [o.error for o in found] == [None] * 12
         assert {o.attempts for o in found[::3]} == {2}
@@ -225,60 +225,6 @@ def test_a_server_that_is_up_but_completes_nothing_is_away_and_no_row_is_to_blam
     assert max(o.attempts for o in done[0]) <= 3
 
 
-def test_a_late_answer_of_a_server_that_is_away_does_not_stop_the_clock():
-    async def away(server: Server) -> bool:
-        return False
-
-    async def wait() -> None:
-        server = Server(url="one", most=4)
-        servers = Servers([server], away, outage_seconds=0.3)
-        servers.set_aside(server)
-        servers.note_life()
-        try:
-            await asyncio.wait_for(servers.take(), 5)
-        finally:
-            await servers.close()
-
-    with pytest.raises(RunError, match="no server has answered"):
-        asyncio.run(wait())
-
-
-def test_a_probe_that_breaks_leaves_nobody_waiting():
-    async def broken(server: Server) -> bool:
-        raise ValueError("as planned")
-
-    async def wait() -> None:
-        server = Server(url="one", most=4)
-        servers = Servers([server], broken, outage_seconds=60)
-        servers.set_aside(server)
-        await asyncio.wait_for(servers.take(), 5)
-
-    with pytest.raises(RunError, match="as planned"):
-        asyncio.run(wait())
-
-
-def test_a_server_that_is_back_is_asked_as_at_first():
-    """But for one request at a time: rows that always fail do not keep it away ever longer."""
-
-    async def alive(server: Server) -> bool:
-        return True
-
-    async def fail_often() -> list[tuple[int, int, int]]:
-        server = Server(url="one", most=16)
-        servers = Servers([server], alive, outage_seconds=60)
-        found = []
-        for _ in range(2):
-            assert [server.failed() for _ in range(3)] == [False, False, True]
-            servers.set_aside(server)
-            await asyncio.wait_for(servers.take(), 5)
-            servers.give_back(server)
-            found.append((server.faults, server.probes, server.room(0.0)))
-        await servers.close()
-        return found
-
-    assert asyncio.run(fail_often()) == [(0, 0, 1)] * 2
-
-
 def test_rows_that_always_fail_cost_themselves_alone():
     def fails(given, seen):
         return "500" if int(words_of(given).split()[-1]) % 3 == 0 else well(given, seen)
@@ -374,21 +320,6 @@ def test_a_server_that_says_when_it_has_enough_is_given_less():
         found = ask(client, range(150))
         assert texts(found) == expected(150)
         assert client.servers[0].window < 14
-
-
-def test_a_window_grows_with_answers_and_is_halved_once_for_what_was_sent_together():
-    server = Server(url="", most=64)
-    for _ in range(100):
-        server.answered()
-    assert server.window == 64
-    for _ in range(10):
-        server.overloaded(sent=1.0, now=2.0)
-    assert server.window == 32
-    server.overloaded(sent=2.5, now=3.0)
-    assert server.window == 16
-    for _ in range(16):
-        server.answered()
-    assert 16.9 < server.window < 17.1
 
 
 def test_chance_decides_no_answer():

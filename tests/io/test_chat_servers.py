@@ -1,10 +1,11 @@
-"""A request that servers went down with is tried alone: it costs no other its answer."""
+"""Which server takes a request, and how many; who brings servers down is tried alone."""
 
 import asyncio
 from typing import Any
 
 import pytest
 
+from curation.core.errors import RunError
 from curation.io import chat_client, chat_servers
 from curation.io.chat_servers import Server, Servers
 from tests.io.chat_server import ChatServer, words_of
@@ -110,3 +111,72 @@ def test_one_that_gives_up_waiting_holds_nobody_up():
         servers.give_back(first)
 
     asyncio.run(go())
+
+
+def test_a_late_answer_of_a_server_that_is_away_does_not_stop_the_clock():
+    async def away(server: Server) -> bool:
+        return False
+
+    async def wait() -> None:
+        server = Server(url="one", most=4)
+        servers = Servers([server], away, outage_seconds=0.3)
+        servers.set_aside(server)
+        servers.note_life()
+        try:
+            await asyncio.wait_for(servers.take(), 5)
+        finally:
+            await servers.close()
+
+    with pytest.raises(RunError, match="no server has answered"):
+        asyncio.run(wait())
+
+
+def test_a_probe_that_breaks_leaves_nobody_waiting():
+    async def broken(server: Server) -> bool:
+        raise ValueError("as planned")
+
+    async def wait() -> None:
+        server = Server(url="one", most=4)
+        servers = Servers([server], broken, outage_seconds=60)
+        servers.set_aside(server)
+        await asyncio.wait_for(servers.take(), 5)
+
+    with pytest.raises(RunError, match="as planned"):
+        asyncio.run(wait())
+
+
+def test_a_server_that_is_back_is_asked_as_at_first():
+    """But for one request at a time: rows that always fail do not keep it away ever longer."""
+
+    async def alive(server: Server) -> bool:
+        return True
+
+    async def fail_often() -> list[tuple[int, int, int]]:
+        server = Server(url="one", most=16)
+        servers = Servers([server], alive, outage_seconds=60)
+        found = []
+        for _ in range(2):
+            assert [server.failed() for _ in range(3)] == [False, False, True]
+            servers.set_aside(server)
+            await asyncio.wait_for(servers.take(), 5)
+            servers.give_back(server)
+            found.append((server.faults, server.probes, server.room(0.0)))
+        await servers.close()
+        return found
+
+    assert asyncio.run(fail_often()) == [(0, 0, 1)] * 2
+
+
+def test_a_window_grows_with_answers_and_is_halved_once_for_what_was_sent_together():
+    server = Server(url="", most=64)
+    for _ in range(100):
+        server.answered()
+    assert server.window == 64
+    for _ in range(10):
+        server.overloaded(sent=1.0, now=2.0)
+    assert server.window == 32
+    server.overloaded(sent=2.5, now=3.0)
+    assert server.window == 16
+    for _ in range(16):
+        server.answered()
+    assert 16.9 < server.window < 17.1
