@@ -35,7 +35,7 @@ def test_requests_that_bring_a_server_down_cost_no_other_its_answer():
         return deadly(*bad)(given, seen)
 
     with ChatServer(plan, seconds=0.04) as server:
-        found = ask(client_of(server.url), range(40))
+        found = ask(client_of(server.url, request_seconds=10.0), range(40))
     wanted = [None if n in bad else text for n, text in enumerate(expected(40))]
     assert texts(found) == wanted
     assert {found[n].error for n in bad} == {"failed_by_server"}
@@ -49,7 +49,7 @@ def test_with_several_servers_the_others_go_on():
         ChatServer(deadly(5), seconds=0.03) as one,
         ChatServer(deadly(5), seconds=0.03) as other,
     ):
-        found = ask(client_of(one.url, other.url), range(120))
+        found = ask(client_of(one.url, other.url, request_seconds=10.0), range(120))
     assert texts(found) == [None if n == 5 else text for n, text in enumerate(expected(120))]
     assert min(len(one.asked), len(other.asked)) > 30
 
