@@ -102,8 +102,8 @@ def _interrupts_after() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
-    if told:
-        before(*told[0])
+        if told:
+            before(*told[0])
 
 
 def _end_with(sentinel: int) -> None:

@@ -30,6 +30,8 @@ class Outage:
 
 
 def _say(line: str) -> None:
-    with contextlib.suppress(OSError, ValueError):  # nobody reads it: no reason to stop
+    with contextlib.suppress(
+        OSError, ValueError, AttributeError
+    ):  # nobody reads it: no reason to stop
         sys.stderr.write(f"{_CLEARED if sys.stderr.isatty() else ''}{line}\n")
         sys.stderr.flush()

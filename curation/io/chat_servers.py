@@ -145,7 +145,8 @@ class Servers:
         usable = [server for server in self._servers if not server.aside]
         if not self._alone or not usable:
             return None
-        return min(usable, key=lambda s: (not s.alone, s.in_flight, s.url))
+        now = self._loop.time()
+        return min(usable, key=lambda s: (not s.alone, s.paused_until > now, s.in_flight, s.url))
 
     def _empty(self) -> Server | None:
         kept = self._kept()
@@ -213,6 +214,9 @@ class Servers:
         self._outage = self._telling = None
 
     def _tell(self) -> None:
+        if not all(server.aside for server in self._servers):  # one is back and at work
+            self._telling = self._loop.call_later(_TOLD_AFTER, self._tell)
+            return
         self._told.begin([server.url for server in self._servers], self._outage_seconds)
 
     def _probed(self, task: asyncio.Task[None]) -> None:

@@ -142,6 +142,9 @@ class ChooseCaption(ChoiceStep):
             value = getattr(self, name)
             if value is not None and not value >= 0:
                 raise ValueError(f"{name} must be 0 or more, got {value}")
+        for code in self.languages or ():
+            if not (2 <= len(code) <= 3 and code.isascii() and code.islower()):
+                raise ValueError(f"languages must be codes as en and zh, got {code!r}")
         if self.clip is not None and not -1 <= self.clip <= 1:
             raise ValueError(f"clip must be -1 to 1, got {self.clip}")
 
@@ -213,11 +216,17 @@ class ChooseCaption(ChoiceStep):
         yield from _above("repetition", row["recaption_repetition"], self.repetition)
         yield from _below("short", row["recaption_length_ratio"], self.min_length)
         yield from _above("long", row["recaption_length_ratio"], self.max_length)
-        wrong = sum(part["unsupported"] > 0 and not self._seen(row, part) for part in parts)
-        if 2 * wrong >= len(parts):  # of others the sentences alone are dropped
+        if not self._few_wrong(row, parts):
             yield from _below("precision", self._precision(row, parts), self.precision)
         yield from _below("retention", row["facts_retention"], self.retention)
         yield from _below("content", row["recaption_content"], self.content)
+
+    def _few_wrong(self, row: dict[str, Any], parts: list[dict[str, Any]]) -> bool:
+        """Whether less than half of the sentences have an unsupported claim, and all these will be
+        dropped for it."""
+        wrong = [p["unsupported"] for p in parts if p["unsupported"] and not self._seen(row, p)]
+        most = self.unsupported
+        return 2 * len(wrong) < len(parts) and most is not None and all(n > most for n in wrong)
 
     def _precision(self, row: dict[str, Any], parts: list[dict[str, Any]]) -> float | None:
         """Share of claims that the original supports, those of sentences that are seen beside."""
@@ -236,10 +245,10 @@ class ChooseCaption(ChoiceStep):
         return claim is not None and claim["p_yes"] >= self.seen
 
     def _of_unknown_language(self, row: dict[str, Any]) -> Iterator[Fault]:
-        if self.languages is None or not row["recaption_language_told"]:
+        if None in (self.languages, self.language) or not row["recaption_language_told"]:
             return
         code, score = row["recaption_language"], row["recaption_language_score"]
-        if code not in self.languages and score >= (self.language or 0):
+        if code not in (self.languages or ()) and score >= (self.language or 0):
             yield Fault("unchecked", detail=f"language: {code}")
 
     def _of_language(self, row: dict[str, Any]) -> Iterator[Fault]:
@@ -268,14 +277,19 @@ class ChooseCaption(ChoiceStep):
             scored = _at(row["recaption_clip"], span) or {"score": None}
             yield from _below("clip", scored["score"], self.clip)
 
-    def _verdicts(self, row: dict[str, Any], parts: list[dict[str, Any]]) -> list[str] | None:
+    def _verdicts(
+        self, row: dict[str, Any], parts: list[dict[str, Any]]
+    ) -> list[str | None] | None:
         """What the checker that looks at the picture says of each sentence."""
         looked = row.get("claims_checked")
-        if looked is None:
+        if looked is None or (self.contradicted is None and self.unverifiable is None):
             return None
-        spans = ((part["start"], part["end"]) for part in parts)
-        faults = (next(self._of_claim(_at(looked, span)), None) for span in spans)
-        return ["supported" if fault is None else fault.reason for fault in faults]
+        claims = (_at(looked, (part["start"], part["end"])) for part in parts)
+        return [self._verdict(claim) if claim else None for claim in claims]
+
+    def _verdict(self, claim: dict[str, Any]) -> str:
+        fault = next(self._of_claim(claim), None)
+        return "supported" if fault is None else fault.reason
 
     def _of_claim(self, claim: dict[str, Any] | None) -> Iterator[Fault]:
         if claim is None:

@@ -301,7 +301,7 @@ def test_it_drops_no_sample():
 @pytest.mark.parametrize(
     "changed",
     [{"contradicted": 1.5}, {"retention": -0.1}, {"max_chars": -1}, {"clip": 2}, {"copied": 7},
-     {"unsupported": float("nan")}],
+     {"unsupported": float("nan")}, {"languages": ("EN",)}, {"languages": ("english",)}],
 )  # fmt: skip
 def test_a_threshold_out_of_range_is_refused(changed):
     with pytest.raises(ValueError, match=next(iter(changed))):
@@ -328,13 +328,20 @@ def test_one_wrong_sentence_of_several_costs_itself_alone():
     assert found["repaired"] == "Ann Lee rides a horse. Two dogs run."
 
 
+@pytest.mark.parametrize("unsupported", [None, 5])
+def test_a_wrong_sentence_that_would_stay_costs_the_caption(unsupported):
+    said = row({2: {"facts": {"unsupported": 5}}}, facts_precision=0.0)
+    assert one(replace(STEP, unsupported=unsupported), said)["reason"] == "precision"
+
+
 def test_a_caption_in_a_language_that_is_not_checked_is_no_checked_one():
     other = {"recaption_language": "zh"}
     found = one(STEP, row(**other))
     assert (found["choice"], found["reason"]) == ("original", "unchecked")
     assert found["detail"] == "language: zh"
     assert one(replace(STEP, languages=("en", "zh")), row(**other))["choice"] == "new"
-    assert one(replace(STEP, languages=None), row(**other))["choice"] == "new"
+    for changed in ({"languages": None}, {"language": None}):
+        assert one(replace(STEP, **changed), row(**other))["choice"] == "new"
     for unsure in ({"recaption_language_told": False}, {"recaption_language_score": 0.5}):
         assert one(STEP, row(**other, **unsure))["choice"] == "new"
 

@@ -1,5 +1,6 @@
 """Which facts of a new caption the original states, which of the original's facts it kept."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -23,8 +24,10 @@ LOOK = 10_000
 _LANGUAGE_LOOK = 200
 TELLING = 40
 """Letters of a Latin text from which its language is told: shorter ones are names and models."""
-LATIN = "\u024f"
-"""Last letter of Latin with its marks; what is beyond tells a language by its script."""
+_LATIN = re.compile(r"[\u0000-\u024f\u1e00-\u1eff]")
+"""Letters of Latin with their marks; some of others tell a language by their script."""
+_OWN = 3
+"""Letters of a script: one or two may be a sign, as in mathematics."""
 _SENTENCES = 40
 """Sentences that are looked at one by one for facts of the original."""
 _CLOSING = frozenset(".!?…。！？")  # noqa: RUF001
@@ -229,7 +232,7 @@ def _differ(one: tuple[str, str | None], two: tuple[str, str | None]) -> bool | 
 def _tells(text: str) -> bool:
     """Whether a language is detected in a text, and not guessed: names and models have none."""
     letters = [c for c in text if c.isalpha()]
-    return len(letters) >= TELLING or any(c > LATIN for c in letters)
+    return len(letters) >= TELLING or sum(not _LATIN.match(c) for c in letters) >= _OWN
 
 
 def _words(template: Template) -> tuple[str, str]:

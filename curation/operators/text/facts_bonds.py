@@ -2,8 +2,15 @@
 
 import re
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 
-from curation.operators.text.facts_forms import FOREIGN_MONTHS, MONTHS, folded, unit_of
+from curation.operators.text.facts_forms import (
+    FOREIGN_MONTHS,
+    MAGNITUDES,
+    MONTHS,
+    folded,
+    unit_of,
+)
 
 NUMBER = re.compile(r"\d{1,3}(?:[,  ]\d{3})+(?:\.\d+)?(?![\d])|\d{1,20}(?:[.,]\d{1,9})?")
 DATE = re.compile(r"(?<!\d)(\d{1,4})[-/._ ](\d{1,2})[-/._ ](\d{2,4})(?!\d)")
@@ -20,12 +27,15 @@ MARKS = {
     "k": "ct",
 }
 
-_JOIN = re.compile(r"\s?(?:[-–/x×&,+]|and|or|to|by)\s?", re.IGNORECASE)  # noqa: RUF001
+_JOIN = re.compile(r"\s?(?:[-–/x×*~&,+]|and|or|to|by)\s?", re.IGNORECASE)  # noqa: RUF001
 """Between numbers that share the unit behind the last."""
 _WORD = re.compile(r"[ -]{0,2}([^\W\d_]{1,14})\b\.?")
-_MARK = re.compile(r"\s?(\"|”|''|'(?!s)|’(?!s)|%|°)")  # noqa: RUF001
+_MARK = re.compile(r"\s?(\"|”|''|'(?!s)|’(?!s)|%|°)|\s?([$€£¥₹])(?!\s?\d)")  # noqa: RUF001
 _BEFORE = re.compile(r"([^\W\d_]{2,14}|[$€£¥₹])[ :.]{0,2}$")
+_SIDE = re.compile(r"\s?[LWHDlwhd]\s?[x×*]")  # noqa: RUF001
+"""Behind a number that is a side, and no watts."""
 
+_SHORT = re.compile(r"(?<!\d)\d{1,4}(?!\d)")
 _EVERY = FOREIGN_MONTHS | MONTHS
 _MONTH = rf"(?P<month>{'|'.join(sorted(_EVERY, key=len, reverse=True))})"
 _DAY = r"\d{1,2}(?:st|nd|rd|th)?"
@@ -37,22 +47,36 @@ _MONTH_FIRST = re.compile(
 )
 
 
-def at_units(
-    text: str, read: Callable[[re.Match[str]], Iterable[str]]
-) -> dict[str, frozenset[str]]:
-    """Canonical numbers by the unit that they are written with; `read` tells a number's forms."""
+@dataclass(frozen=True, kw_only=True)
+class Amounts:
+    """Canonical numbers of a text, in all their forms."""
+
+    by_unit: dict[str, frozenset[str]]
+    """Those that are written with a unit, or in a row whose last is."""
+    free: frozenset[str]
+    """Those with no unit of their own: they may be of any."""
+
+
+def amounts(text: str, read: Callable[[re.Match[str]], Iterable[str]]) -> Amounts:
+    """What stands with which unit; `read` tells the forms of a number."""
     found: dict[str, set[str]] = {}
+    free: set[str] = set()
     chain: set[str] = set()
-    before: list[str] = []
     last: re.Match[str] | None = None
     for match in NUMBER.finditer(text):
         if last is None or not _JOIN.fullmatch(text, last.end(), match.start()):
-            chain, before = set(), _unit_before(text, match.start())
-        chain.update(read(match))
-        for unit in (*before, *_units_after(text, match.end())):
+            chain = set()
+        forms = set(read(match))
+        chain |= forms
+        units = [*_unit_before(text, match.start()), *_units_after(text, match.end())]
+        for unit in units:
             found.setdefault(unit, set()).update(chain)
+        if not units:
+            free |= forms
         last = match
-    return {unit: frozenset(numbers) for unit, numbers in found.items()}
+    return Amounts(
+        by_unit={unit: frozenset(numbers) for unit, numbers in found.items()}, free=frozenset(free)
+    )
 
 
 def _unit_before(text: str, start: int) -> list[str]:
@@ -63,61 +87,70 @@ def _unit_before(text: str, start: int) -> list[str]:
 
 
 def _units_after(text: str, end: int) -> Iterator[str]:
-    """Of the two words behind a number, as in 5 million kg, or the mark."""
+    """Of the word behind a number, or behind its magnitude (5 million kg), or the mark."""
+    if _SIDE.match(text, end):
+        return
     if mark := _MARK.match(text, end):
-        yield MARKS[mark[1]]
-    for _ in range(2):
-        word = _WORD.match(text, end)
-        if word is None:
-            return
+        unit = MARKS[mark[1]] if mark[1] else unit_of(mark[2])
+        if unit:
+            yield unit
+    word = _WORD.match(text, end)
+    while word:
         form = folded(word[1])
-        for unit in (unit_of(form), MARKS.get(form)):
-            if unit:
-                yield unit
-        end = word.end()
+        yield from filter(None, (unit_of(form), MARKS.get(form)))
+        word = _WORD.match(text, word.end()) if form in MAGNITUDES else None
 
 
-Months = dict[int, set[int]]
-"""Numbers by month, 1-12."""
+@dataclass(frozen=True, kw_only=True)
+class Dates:
+    """Days and years of a text by the month, 1-12, that they are written with, in every reading of
+    digits."""
+
+    days: dict[int, set[int]]
+    years: dict[int, set[int]]
+    free: frozenset[int]
+    """Numbers that stand in no date: they may be a day or a year of any month."""
 
 
-def at_months(text: str) -> tuple[Months, Months]:
-    """Days and years by the month that they are written with, in every reading of digits."""
-    days: Months = {}
-    years: Months = {}
-    for month, day, ends in (*_named(text), *_in_digits(text)):
+def dates(text: str) -> Dates:
+    """What stands with which month."""
+    days: dict[int, set[int]] = {}
+    years: dict[int, set[int]] = {}
+    taken = bytearray(len(text))
+    for span, month, day, ends in (*_named(text), *_in_digits(text)):
+        taken[slice(*span)] = b"\1" * (span[1] - span[0])
         if 1 <= month <= 12:
             if 1 <= day <= 31:
                 days.setdefault(month, set()).add(day)
             if ends:
                 years.setdefault(month, set()).update(ends)
-    return days, years
+    free = (int(found[0]) for found in _SHORT.finditer(text) if not taken[found.start()])
+    return Dates(days=days, years=years, free=frozenset(free))
 
 
-_Parts = Iterator[tuple[int, int, list[int]]]
-"""Month, day or 0, and the years that the third part may be."""
+_Parts = Iterator[tuple[tuple[int, int], int, int, list[int]]]
+"""Where a date stands, its month, day or 0, and the years that the third part may be."""
 
 
 def _named(text: str) -> _Parts:
     """Dates with a month's name."""
     for form in (_DAY_FIRST, _MONTH_FIRST):
         for match in form.finditer(text):
-            month, years = _EVERY[match["month"].lower()], _years((match["year"] or "")[-4:])
-            yield month, 0, years
+            month = _EVERY.get(match["month"].lower(), 0)  # a letter's other case may be another
+            years = _years((match["year"] or "")[-4:])
+            yield match.span(), month, 0, years
             for day in re.findall(r"\d+", match["days"] or ""):
-                yield month, int(day), years
+                yield match.span(), month, int(day), years
 
 
 def _in_digits(text: str) -> _Parts:
     for match in DATE.finditer(text):
         one, two, three = (int(part) for part in match.groups())
         ends = [*_years(match[1]), *_years(match[3])]
-        yield from ((one, two, ends), (two, one, ends), (two, three, ends))
-    for match in SHORT_DATE.finditer(text):
-        one, two = int(match[1]), int(match[2])
-        yield from ((one, two, []), (two, one, []))
+        for month, day in ((one, two), (two, one), (two, three)):
+            yield match.span(), month, day, ends
     for match in PACKED.finditer(text):
-        yield int(match[2]), int(match[3]), [int(match[1])]
+        yield match.span(), int(match[2]), int(match[3]), [int(match[1])]
 
 
 def _years(digits: str) -> list[int]:

@@ -14,8 +14,10 @@ from curation.operators.text.facts_bonds import (
     NUMBER,
     PACKED,
     SHORT_DATE,
-    at_months,
-    at_units,
+    Amounts,
+    Dates,
+    amounts,
+    dates,
 )
 from curation.operators.text.facts_forms import (
     ADJECTIVE,
@@ -37,6 +39,7 @@ from curation.operators.text.facts_forms import (
     word_numbers,
 )
 from curation.operators.text.facts_lexicon import GRAMMAR, is_common
+from curation.operators.text.facts_slips import near
 
 TAG = re.compile(r"<[a-z/!][^<>]{0,500}>", re.IGNORECASE)
 _ENTITY = re.compile(r"&(?:[a-z]{1,30}|#\d{1,7}|#x[0-9a-f]{1,6});", re.IGNORECASE)
@@ -67,8 +70,13 @@ class Evidence:
         if "&" in plain:
             plain = _ENTITY.sub(lambda found: normalise(found[0]) or " ", plain)
         self._plain = _INITIALS.sub(lambda found: found[0].replace(".", "") + " ", plain)
-        self._raw = _RUN.findall(self._plain.replace("_", " ").replace("%20", " "))
-        self._pairs = [(raw, word) for raw in self._raw if (word := folded(raw))]
+        text = self._plain.replace("_", " ").replace("%20", " ")
+        found = [
+            (match[0], folded(match[0]), _is_handle(text, match)) for match in _RUN.finditer(text)
+        ]
+        self._raw = [raw for raw, _, _ in found]
+        self._pairs = [(raw, word) for raw, word, _ in found if word]
+        self._handles = [handle for _, word, handle in found if word]
         self._runs = [word for _, word in self._pairs]
 
     @cached_property
@@ -203,32 +211,38 @@ class Evidence:
         return frozenset(words | marks)
 
     @cached_property
-    def _at_units(self) -> dict[str, frozenset[str]]:
-        return at_units(self._plain, self._read)
+    def _amounts(self) -> Amounts:
+        return amounts(self._plain, self._read)
 
     @cached_property
-    def _at_months(self) -> tuple[dict[int, set[int]], dict[int, set[int]]]:
-        return at_months(self._plain)
+    def _dates(self) -> Dates:
+        return dates(self._plain)
 
     @cached_property
     def _spelt(self) -> frozenset[str]:
-        """Numbers in words, which may belong to any unit."""
+        """Numbers in words, which may belong to any unit or month."""
         return frozenset(word_numbers([word.lower() for word in self._raw]))
 
     def has_amount(self, number: str, unit: str) -> bool:
-        """Whether a canonical number is stated with a unit, and not both with others."""
+        """Whether a canonical number and a unit are stated, and not each with others."""
         if number not in self.numbers or unit not in self.units:
             return False
-        there = self._at_units.get(unit)
-        return not there or number in there or number in self._spelt
+        there = self._amounts.by_unit.get(unit)
+        return there is None or number in there or number in self._amounts.free | self._spelt
 
     def has_date(self, days: Sequence[int], month: int, year: int | None) -> bool:
-        """Whether the parts of a date are stated, and not with others."""
-        stated = [canonical(part) for part in (*days, year) if part is not None]
-        if month not in self.months or not self.numbers.issuperset(stated):
+        """Whether the parts of a date are stated, and not each with others."""
+        years = [year] if year is not None else []
+        if month not in self.months or not self.numbers.issuperset(map(canonical, [*days, *years])):
             return False
-        held, years = (known.get(month, set()) for known in self._at_months)
-        return (not held or held.issuperset(days)) and (not years or year is None or year in years)
+        known = self._dates
+        loose = known.free.union(map(int, filter(str.isdecimal, self._spelt)))
+        return all(
+            part in held or part in loose
+            for parts, held in ((days, known.days.get(month)), (years, known.years.get(month)))
+            if held
+            for part in parts
+        )
 
     def has_word(self, word: str) -> bool:
         """Whether a word, in some usual form, is stated."""
@@ -309,8 +323,8 @@ class Evidence:
         if not head and not tail:
             whole = 2 * len(runs) <= end - start and not GRAMMAR.issuperset(runs)
             return whole or len(runs) == 1
-        cut = runs[0] if head else runs[-1]
-        return not (head and tail) and head + tail >= _REST and not is_common(cut)
+        cut = first if head else last
+        return not (head and tail) and self._handles[cut] and not is_common(self._runs[cut])
 
     @property
     def _cut(self) -> bool:
@@ -331,7 +345,7 @@ class Evidence:
             len(form) > 5
             and form.isalpha()
             and any(
-                abs(len(word) - len(form)) < 2 and _near(word, form)
+                abs(len(word) - len(form)) < 2 and near(word, form)
                 for word in self._by_initial.get(form[0], ())
             )
         )
@@ -351,9 +365,6 @@ _CARATS = 24
 _FEW = 3
 """Initials that any text has by chance."""
 
-_REST = 3
-"""Letters that a handle has beside a name: Indiana does not hold India."""
-
 _CUT = 40
 """Characters of the shortest text that may have been cut off: Niger ends a shorter one whole."""
 
@@ -363,25 +374,24 @@ _DERIVED = re.compile(r"(?:i?a)?[nl]")
 _SMALL_ENDING = re.compile(r"(?:['’]s|s)$")  # noqa: RUF001
 """What initials in capitals may end with."""
 
-_VOWELS = frozenset("aeiouy")
-
 
 def _joined(letters: Sequence[tuple[str, str]]) -> tuple[str, str]:
     one, other = zip(*letters, strict=True) if letters else ((), ())
     return "".join(one), "".join(other)
 
 
-def _near(one: str, other: str) -> bool:
-    """Whether one letter put in, left out, changed or swapped with the next makes them equal."""
-    start = 0
-    while start < min(len(one), len(other)) and one[start] == other[start]:
-        start += 1
-    rest, others = one[start:], other[start:]
+def _is_handle(text: str, match: re.Match[str]) -> bool:
+    """Whether a word is of an address, a tag, a slug or a code: such are names written as one."""
+    before, after = (
+        text[max(0, match.start() - 2) : match.start()],
+        text[match.end() : match.end() + 2],
+    )
+    signs = "#@/-" if match[0].islower() else "#@/"
     return (
-        (rest[1:] == others[1:] and (len(one) > 8 or {*rest[:1], *others[:1]} <= _VOWELS))
-        or rest[1:] == others
-        or rest == others[1:]
-        or (rest[:2] == others[1::-1] and rest[2:] == others[2:])
+        (before[-1:] or " ") in signs
+        or (before[-1:] == "." and before[:1].isalnum())
+        or ((after[:1] or " ") in f".{signs}" and after[1:].isalnum())
+        or any(map(str.isdigit, match[0]))
     )
 
 

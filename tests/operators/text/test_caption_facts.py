@@ -89,6 +89,18 @@ STATED = [
     ("1866, May 17-Sept. 19", "Written by September 19, 1866."),
     ("3/5/2019 in Rome, May 9 in Bonn", "In Rome on 3 May 2019."),
     ("USD 5 or EUR 4", "It costs 5 dollars."),
+    ("10, 20, and 30 cm", "It is 20 cm."),
+    ("36W x 24D x 30H in", "It is 36 inches wide."),
+    ("20 cm tall and 15 wide", "It is 15 cm wide."),
+    ("6ft2in tall, 3 ft wide", "He is 6 feet tall."),
+    ("120€ 80€ sale", "It was €120."),
+    ("8- to 10-foot trees", "A tree of 8 feet."),
+    ("Sat 4 & Sun 5 July 2015", "On July 4."),
+    ("July 10 through 12", "On July 12."),
+    ("The 5th, 6th, and 7th of May", "On May 6."),
+    ("Fourth of July sale, open 24/7", "On July 4."),
+    ("JUN\u0130 5 concert, June 5", "On June 5."),
+    ("12-ecobubbletrade-washer", "With Ecobubble."),
 ]
 
 
@@ -145,7 +157,8 @@ INVENTED = [
     ("A DOG IN A PARK", "A dog with Ian Norton.", "name", "Ian Norton"),
     ("to be or not", "Toby is here.", "name", "Toby"),
     ("a 3 kg cat, a 20 cm toy", "A cat of 20 kg.", "unit", "20 kg"),
-    ("10% off 50 mugs", "A sale of 50% off.", "unit", "50%"),
+    ("Mike Johnson", "He is with John.", "name", "John"),
+    ("an ottoman", "He comes from Oman.", "name", "Oman"),
     ("12 March 1990 and 4 May 2001", "Seen on 4 March 1990.", "date", "4 March 1990"),
     ("12 March 1990 and 4 May 2001", "Seen in March 2001.", "date", "March 2001"),
     ("$5 a mug, 4 EUR a cup", "Mugs for 5 euros.", "unit", "5 euros"),
