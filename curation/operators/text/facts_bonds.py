@@ -12,7 +12,7 @@ from curation.operators.text.facts_forms import (
     unit_of,
 )
 
-NUMBER = re.compile(r"\d{1,3}(?:[,  ]\d{3})+(?:\.\d+)?(?![\d])|\d{1,20}(?:[.,]\d{1,9})?")
+NUMBER = re.compile(r"\d{1,3}(?:[,  ]\d{3}){1,9}(?:\.\d{1,9})?(?![\d])|\d{1,20}(?:[.,]\d{1,9})?")
 DATE = re.compile(r"(?<!\d)(\d{1,4})[-/._ ](\d{1,2})[-/._ ](\d{2,4})(?!\d)")
 SHORT_DATE = re.compile(r"(?<![\d.])(\d{1,2})[-/.](\d{1,2})(?!\d)")
 PACKED = re.compile(r"(?<!\d)((?:19|20)\d\d)(0[1-9]|1[0-2])([0-3]\d)(?!\d)")

@@ -79,7 +79,7 @@ _WORD_NUMBER = rf"(?:{'|'.join(sorted(NUMBER_WORDS, key=len, reverse=True))})"
 _WORD_TIMES = "hundred|thousand|million|billion"
 _NUMBER = re.compile(
     r"(?<![\w.,/])(?P<sides>\d{1,9}(?:\.\d{1,9})?(?:\s?[x×]\s?\d{1,9}(?:\.\d{1,9})?)+)(?=[^\W\d_]{0,4}\b)"  # noqa: RUF001
-    r"|(?<![\w.,/])(?P<money>[$€£¥₹]\s?)?(?P<digits>\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d{1,20}(?:\.\d{1,9})?)"
+    r"|(?<![\w.,/])(?P<money>[$€£¥₹]\s?)?(?P<digits>\d{1,3}(?:,\d{3}){1,9}(?:\.\d{1,9})?|\d{1,20}(?:\.\d{1,9})?)"
     r"(?P<ordinal>(?:st|nd|rd|th)(?![^\W\d_]))?(?P<glued>[^\W\d_]{1,12}\b|%|°)?(?!\w)"
     rf"|\b(?P<spelt>(?:(?:twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety)-)?"
     rf"(?:{'|'.join(ORDINAL_WORDS)}))\b"

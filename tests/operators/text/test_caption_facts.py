@@ -448,6 +448,12 @@ HOSTILE = {
     "near": "b" + "a" * LOOK,
     "numbers": "one million " * (LOOK // 12),
     "addresses": "a.com/" * (LOOK // 6),
+    "groups": "111," * (LOOK // 4),
+    "fraction": "1." + "1" * LOOK,
+    "rows": "1 and " * (LOOK // 6),
+    "dates": "1 May 1 " * (LOOK // 8),
+    "capitals": "JUN\u0130 5 " * (LOOK // 8),
+    "initials": "A B C D " * (LOOK // 8),
 }
 
 
