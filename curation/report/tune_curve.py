@@ -61,15 +61,16 @@ class Measured:
 
 
 def splits(held: Measured, keeps: Bools, among: Bools) -> tuple[Floats, Counts, Counts]:
-    """Thresholds from the loosest to the tightest, and the keeps and drops that pass each.
+    """Thresholds from loosest to tightest, and the keeps and drops of `among` that pass each.
 
-    Every split of the samples of `among` that a threshold can make, but the one that drops all.
+    The thresholds are the values of all samples, of `among` or not: every split that one can make
+    but the one that drops all.
     """
     side = 1 if held.kind == "at_least" else -1
     values, keep = side * held.values[among], keeps[among]
     there = ~np.isnan(values)
     free = ~there & ~held.unmeasured[among]
-    limits = np.unique(values[np.isfinite(values)])
+    limits = np.unique(side * held.values[np.isfinite(held.values)])
     passing = [
         np.count_nonzero(free & one)
         + np.count_nonzero(there & one)

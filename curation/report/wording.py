@@ -78,6 +78,7 @@ GLOSSARY: Final[dict[str, str]] = {
     "recaption_language": "detected language of the new caption",
     "recaption_language_score": "probability of the new caption's language",
     "recaption_language_differs": "1 where the two captions have different languages",
+    "recaption_language_told": "1 where the new caption is long enough to tell its language",
     "recaption_length_ratio": "characters of the new caption over those of the original",
     "recaption_content": "share of the original's words of meaning that the new caption has",
     "recaption_prompt_share": "share of the new caption's words copied from the prompt",

@@ -70,6 +70,11 @@ def test_the_whole_never_gets_worse_and_what_moved_is_needed(made):
 
 
 @given(labelled())
+@example(  # only the value of a sample that is lost anyway splits off those without one
+    ascent(
+        [[math.nan, 0, 0, 1]], [True, False, False, False], [0.0], free=[True, True, True, False]
+    )
+)
 def test_at_the_end_no_threshold_alone_does_better(made):
     found = made.run()
     for n, held in enumerate(made.measures):
