@@ -32,6 +32,7 @@ from curation.operators.text.facts_forms import (
     WEEKDAYS,
     canonical,
     folded,
+    is_handle,
     roman,
     root,
     stem,
@@ -72,7 +73,7 @@ class Evidence:
         self._plain = _INITIALS.sub(lambda found: found[0].replace(".", "") + " ", plain)
         text = self._plain.replace("_", " ").replace("%20", " ")
         found = [
-            (match[0], folded(match[0]), _is_handle(text, match)) for match in _RUN.finditer(text)
+            (match[0], folded(match[0]), is_handle(text, match)) for match in _RUN.finditer(text)
         ]
         self._raw = [raw for raw, _, _ in found]
         self._pairs = [(raw, word) for raw, word, _ in found if word]
@@ -378,21 +379,6 @@ _SMALL_ENDING = re.compile(r"(?:['’]s|s)$")  # noqa: RUF001
 def _joined(letters: Sequence[tuple[str, str]]) -> tuple[str, str]:
     one, other = zip(*letters, strict=True) if letters else ((), ())
     return "".join(one), "".join(other)
-
-
-def _is_handle(text: str, match: re.Match[str]) -> bool:
-    """Whether a word is of an address, a tag, a slug or a code: such are names written as one."""
-    before, after = (
-        text[max(0, match.start() - 2) : match.start()],
-        text[match.end() : match.end() + 2],
-    )
-    signs = "#@/-" if match[0].islower() else "#@/"
-    return (
-        (before[-1:] or " ") in signs
-        or (before[-1:] == "." and before[:1].isalnum())
-        or ((after[:1] or " ") in f".{signs}" and after[1:].isalnum())
-        or any(map(str.isdigit, match[0]))
-    )
 
 
 def _years(digits: str) -> tuple[str, ...]:

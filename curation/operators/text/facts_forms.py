@@ -283,3 +283,18 @@ def word_numbers(words: Sequence[str]) -> Iterable[str]:
         elif inside and word != "and":
             yield canonical(total + current)
             total, current, inside = 0, 0, False
+
+
+def is_handle(text: str, match: re.Match[str]) -> bool:
+    """Whether a word is of an address, a tag, a slug or a code: such are names written as one."""
+    before, after = (
+        text[max(0, match.start() - 2) : match.start()],
+        text[match.end() : match.end() + 2],
+    )
+    signs = "#@/-" if match[0].islower() else "#@/"
+    return (
+        (before[-1:] or " ") in signs
+        or (before[-1:] == "." and before[:1].isalnum())
+        or ((after[:1] or " ") in f".{signs}" and after[1:].isalnum())
+        or any(map(str.isdigit, match[0]))
+    )
