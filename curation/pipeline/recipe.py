@@ -105,10 +105,12 @@ class Recipe:
         if isinstance(operator, CaptionFacts):
             asked = [o for o in self.operators if isinstance(o, Recaption)]
             shown = [column for o in asked for column in o.evidence]
+            unseen = [column for o in asked for column in o.unseen]
             return dataclasses.replace(
                 operator,
                 prompts=tuple(o.prompt for o in asked),
                 evidence=tuple(dict.fromkeys((*operator.evidence, *shown))),
+                unseen=tuple(dict.fromkeys((*operator.unseen, *unseen))),
             )
         return operator
 

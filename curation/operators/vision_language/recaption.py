@@ -83,6 +83,11 @@ class Recaption(ChatOperator):
         return tuple(self.columns[name] for name in ("alt", "ocr") if name in self.columns)
 
     @property
+    def unseen(self) -> tuple[str, ...]:
+        """Those of them that a reader of the page did not see."""
+        return tuple(self.columns[name] for name in ("alt",) if name in self.columns)
+
+    @property
     def requires(self) -> pa.Schema:
         image = [IMAGE] if self.prompt.image else []
         texts = ((column, pa.string()) for column in dict.fromkeys(self.columns.values()))

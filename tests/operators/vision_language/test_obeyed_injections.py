@@ -66,7 +66,9 @@ def choices(
         captioner = Recaption(servers=(writer.url,), model="tiny", alt_column="alt", floor=floor)
         layers = {"recaption": run(captioner, rows)}
         rows = rows.append_column("recaption", layers["recaption"]["recaption"])
-        facts = CaptionFacts(evidence=captioner.evidence, prompts=(captioner.prompt,))
+        facts = CaptionFacts(
+            evidence=captioner.evidence, unseen=captioner.unseen, prompts=(captioner.prompt,)
+        )
         layers["caption_facts"] = run(facts, rows)  # as a recipe joins them
         if judged:
             layers["claim_check"] = run(ClaimCheck(servers=(other.url,), model="eye"), rows)
