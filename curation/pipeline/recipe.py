@@ -178,7 +178,8 @@ class Recipe:
         of a stage's rules. Raises UsageError naming what can be set instead.
         """
         recipe = self
-        for setting in settings:
+        # Servers last: where a model is named, too, they need not be asked which they serve.
+        for setting in sorted(settings, key=_names_servers):
             target, equals, value = setting.partition("=")
             name, dot, part = target.strip().partition(".")
             if not (equals and dot and name and part):
@@ -202,6 +203,10 @@ class Recipe:
             return dataclasses.replace(self, operators=operators)
         names = ["export", *(s.name for s in self.stages), *(o.name for o in self.operators)]
         raise UsageError(f"--set {setting}: no stage {name!r}{_near(name, names)}")
+
+
+def _names_servers(setting: str) -> bool:
+    return setting.partition("=")[0].strip().endswith(".servers")
 
 
 def _described(step: Step) -> dict[str, Any]:

@@ -64,6 +64,20 @@ def test_a_setting_without_meaning_is_refused_with_what_there_is(setting, told):
         recipe().with_settings((setting,))
 
 
+def test_servers_are_not_asked_for_a_model_that_a_later_setting_names():
+    """Nobody listens there: the servers alone are an error."""
+    nobody = "recaption.servers=http://127.0.0.1:9"
+    for settings in ((nobody, "recaption.model=tiny"), ("recaption.model=tiny", nobody)):
+        (operator,) = (
+            operator
+            for operator in recipe().with_settings(settings).operators
+            if operator.name == "recaption"
+        )
+        assert (operator.model, operator.servers) == ("tiny", ("http://127.0.0.1:9",))
+    with pytest.raises(UsageError, match="no server says which model it serves"):
+        recipe().with_settings((nobody,))
+
+
 def test_a_recorded_recipe_comes_back(tmp_path):
     (tmp_path / "list.txt").write_text("domain:example.org\n")
     changed = recipe().with_settings(
