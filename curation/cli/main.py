@@ -1,9 +1,10 @@
 """Parses the command line, runs one command, turns errors into one line and an exit code."""
 
 import os
+import signal
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import tyro
 
@@ -59,7 +60,7 @@ def entry() -> None:
     an interpreter that is being torn down ("terminate called without an active exception"), and a
     command that did its work would then end with exit code 134.
     """
-    _leave(main())
+    _leave()
 
 
 def submitted(family: str, recipe: "Callable[[], Recipe]") -> None:
@@ -74,19 +75,30 @@ def submitted(family: str, recipe: "Callable[[], Recipe]") -> None:
     if not any(word.partition("=")[0] == "--engine" for word in arguments):
         engine = next((name for sign, name in _SUBMITTED if sign in os.environ), "local")
         arguments = ["--engine", engine, *arguments]
-    _leave(main(["run", family, *arguments]))
+    _leave(["run", family, *arguments])
 
 
 def submitted_training() -> None:
     """The training recipe's file as a script: `curate train` with the script's arguments."""
-    _leave(main(["train", *sys.argv[1:]]))
+    _leave(["train", *sys.argv[1:]])
 
 
 _SUBMITTED = (("PYSPARK_GATEWAY_PORT", "spark"), ("RAY_JOB_CONFIG_JSON_ENV_VAR", "ray"))
 """What spark-submit and ray job submit put into the environment of what they start."""
 
 
-def _leave(code: int) -> None:
+class Terminated(KeyboardInterrupt):
+    """A scheduler asks the command to end (SIGTERM), as Ctrl-C does."""
+
+
+def _terminated(number: int, _: object) -> NoReturn:
+    signal.signal(number, signal.SIG_DFL)  # a second one ends it at once
+    raise Terminated
+
+
+def _leave(arguments: list[str] | None = None) -> None:
+    signal.signal(signal.SIGTERM, _terminated)
+    code = main(arguments)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
@@ -108,9 +120,9 @@ def main(arguments: list[str] | None = None) -> int:
     except CurationError as error:
         print(f"curate: {error}", file=sys.stderr)
         return error.exit_code
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         print("curate: stopped; run the same command again, it continues", file=sys.stderr)
-        return 130
+        return 143 if isinstance(stop, Terminated) else 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

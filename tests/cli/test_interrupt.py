@@ -1,4 +1,5 @@
-"""Ctrl-C while servers are waited for: the command ends at once, in one line, and goes on later."""
+"""Ctrl-C, or a scheduler's SIGTERM, while servers are waited for: the command ends at once, in one
+line, and goes on later."""
 
 import os
 import signal
@@ -72,11 +73,11 @@ class Run:
             assert time.monotonic() < until, self.said
             time.sleep(0.02)
 
-    def stop(self, send: Callable[[int, int], None]) -> int:
-        """Exit code after one interrupt; checks that it comes soon and that nobody is left."""
+    def stop(self, send: Callable[[int, int], None], number: int = signal.SIGINT) -> int:
+        """Exit code after one signal; checks that it comes soon and that nobody is left."""
         others = psutil.Process(self.process.pid).children(recursive=True)
         assert len(others) == 4  # two workers, what forks them, what counts semaphores
-        send(self.process.pid, signal.SIGINT)
+        send(self.process.pid, number)
         try:
             code = self.process.wait(SOON)
         except subprocess.TimeoutExpired:
@@ -88,15 +89,23 @@ class Run:
         return code
 
 
-@pytest.mark.parametrize("send", [os.kill, os.killpg])
-def test_one_interrupt_ends_a_run_whose_servers_are_all_away(corpus, tmp_path, send):
+@pytest.mark.parametrize(
+    ("send", "number", "code"),
+    [
+        (os.kill, signal.SIGINT, 130),
+        (os.killpg, signal.SIGINT, 130),
+        (os.kill, signal.SIGTERM, 143),
+        (os.killpg, signal.SIGTERM, 143),
+    ],
+)
+def test_one_signal_ends_a_run_whose_servers_are_all_away(corpus, tmp_path, send, number, code):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # and listens to nobody
         dead = f"http://127.0.0.1:{taken.getsockname()[1]}"
         run = Run(command(corpus, dead), tmp_path / "errors")
         away = f"no server answers ({dead}/v1); waiting up to 900 s\n"
         run.wait_for(lambda: run.said.count(away) == 2)
-        assert run.stop(send) == 130
+        assert run.stop(send, number) == code
     assert run.said == 2 * away + STOPPED
 
 
