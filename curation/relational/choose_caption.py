@@ -4,6 +4,7 @@ The thresholds are our own. A sentence that fails a check is dropped, so that on
 cost a caption; what makes the whole untrustworthy costs it.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -11,6 +12,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from curation.core.step import ChoiceStep
+from curation.core.words import words_of
 from schemas import CHOICE, NEW, ORIGINAL, REPAIRED
 
 MIN_AUC = 0.8
@@ -55,6 +57,17 @@ CHECKS: dict[str, dict[str, pa.DataType]] = {
 _NEEDED = {"caption_facts": "recaption_sentences", "claim_check": "claims_checked"}
 """Without which a caption is unchecked."""
 
+_SURE = 0.8
+"""Score of a language that is known, where no other is set."""
+
+REFERRING = re.compile(
+    r"[\"“'(]?(?:he|she|it|they|his|hers?|its|their|theirs|these|those|such|also|additionally|"
+    r"moreover|furthermore|however|meanwhile|similarly|likewise|instead|in addition|"
+    r"th(?:is|at)(?! (?:image|photo|picture|illustration|drawing|painting|poster|graphic)))\b",
+    re.IGNORECASE,
+)
+"""Begins of sentences that refer to one before."""
+
 LOOK = 10_000
 """Characters that the checks look at: no longer caption goes on."""
 
@@ -80,12 +93,13 @@ class ChooseCaption(ChoiceStep):
     are written so.
     """
 
-    version = 2
+    version = 3
     excuses = ("recaption", *CHECKS)
 
     languages: tuple[str, ...] | None = ("en",)
     """`unchecked`: languages (ISO 639-1) whose facts are checked; a caption that is in another one,
-    by a score of at least `language`, is none that was. `caption_facts` knows English."""
+    by a score of at least `language` (0.8 where that is null), is none that was. `caption_facts`
+    knows English."""
     max_chars: float | None = 4000
     """`too_long`: characters, as of the recipe's captions; never more than 10,000."""
     refusals: float | None = 0
@@ -116,6 +130,11 @@ class ChooseCaption(ChoiceStep):
     """`repeats`: whether a sentence may repeat an earlier one (0: no)."""
     truncated: float | None = 0
     """`truncated`: whether the last of several sentences may lack its end (0: no)."""
+    refers: float | None = 0
+    """`refers`: whether what is left may begin with a word that refers to what was dropped: "He",
+    "These", "Additionally" (0: no)."""
+    repaired_words: float | None = 4
+    """`repair_short`: words of a repaired caption."""
     unsupported: float | None = 0
     """`unsupported`: claims of a sentence that the original does not support."""
     contradicted: float | None = 0.5
@@ -171,15 +190,16 @@ class ChooseCaption(ChoiceStep):
 
     def _one(self, row: dict[str, Any]) -> dict[str, Any]:
         caption = row["recaption"]
-        if not caption:
+        if not caption or not any(map(str.isalnum, caption)):
             return _original(_without_caption(row))
         parts = row.get("recaption_sentences") or []
         fault = next(self._of_caption(row, parts), None)
-        failed = [
-            (number, part, its)
-            for number, part in enumerate(parts)
-            if (its := next(self._of_sentence(row, parts, number), None)) is not None
-        ]
+        failed: list[tuple[int, dict[str, Any], Fault]] = []
+        for number, part in enumerate(parts):
+            alone = len(failed) == number > 0  # all before it are dropped
+            its = next(self._of_sentence(row, parts, number, alone), None)
+            if its is not None:
+                failed.append((number, part, its))
         told = {
             "sentences": len(parts),
             "failed": [_told(*entry) for entry in failed],
@@ -194,10 +214,10 @@ class ChooseCaption(ChoiceStep):
         if len(out) == len(parts):
             return _original(first) | told
         left = [part for number, part in enumerate(parts) if number not in out]
-        lost = next(self._losses(row["facts_original"] or [], out, left), None)
+        text = " ".join(caption[part["start"] : part["end"]] for part in left)
+        lost = next(self._losses(row, out, left, text), None)
         if lost is not None:
             return _original(lost) | told
-        text = " ".join(caption[part["start"] : part["end"]] for part in left)
         return {"choice": REPAIRED, "repaired": text, **first._asdict()} | told
 
     def _of_caption(self, row: dict[str, Any], parts: list[dict[str, Any]]) -> Iterator[Fault]:
@@ -245,10 +265,12 @@ class ChooseCaption(ChoiceStep):
         return claim is not None and claim["p_yes"] >= self.seen
 
     def _of_unknown_language(self, row: dict[str, Any]) -> Iterator[Fault]:
-        if None in (self.languages, self.language) or not row["recaption_language_told"]:
+        if self.languages is None or not row["recaption_language_told"]:
             return
         code, score = row["recaption_language"], row["recaption_language_score"]
-        if code not in (self.languages or ()) and score >= (self.language or 0):
+        if code not in self.languages and score >= (
+            _SURE if self.language is None else self.language
+        ):
             yield Fault("unchecked", detail=f"language: {code}")
 
     def _of_language(self, row: dict[str, Any]) -> Iterator[Fault]:
@@ -259,9 +281,9 @@ class ChooseCaption(ChoiceStep):
             yield Fault("language", score, self.language, row["recaption_language"])
 
     def _of_sentence(
-        self, row: dict[str, Any], parts: list[dict[str, Any]], number: int
+        self, row: dict[str, Any], parts: list[dict[str, Any]], number: int, alone: bool
     ) -> Iterator[Fault]:
-        """Checks that one sentence fails, in order."""
+        """Checks that one sentence fails, in order; `alone`: it would be the first that is left."""
         part = parts[number]
         span = (part["start"], part["end"])
         cut = row["recaption_truncated"] and number == len(parts) - 1 > 0
@@ -276,6 +298,9 @@ class ChooseCaption(ChoiceStep):
         if self.clip_counts and row.get("recaption_clip") is not None:
             scored = _at(row["recaption_clip"], span) or {"score": None}
             yield from _below("clip", scored["score"], self.clip)
+        if alone:
+            refers = REFERRING.match(row["recaption"], *span)
+            yield from _above("refers", int(refers is not None), self.refers)
 
     def _verdicts(
         self, row: dict[str, Any], parts: list[dict[str, Any]]
@@ -301,15 +326,17 @@ class ChooseCaption(ChoiceStep):
         yield from _below("unverifiable", claim["p_yes"], self.unverifiable)
 
     def _losses(
-        self, facts: list[dict[str, Any]], out: set[int], left: list[dict[str, Any]]
+        self, row: dict[str, Any], out: set[int], left: list[dict[str, Any]], text: str
     ) -> Iterator[Fault]:
-        """What of the original a caption without the sentences `out` keeps too little of."""
+        """What `text`, a caption without the sentences `out`, keeps too little of."""
+        facts = row["facts_original"] or []
         held = sum(bool(set(fact["sentences"] or ()) - out) for fact in facts if fact["kept"])
         share = held / len(facts) if facts else None
         yield from _below("repair_loses_facts", share, self.retention)
         # What two sentences share is counted twice: never less than what is left.
         shares = [part["content"] for part in left if part["content"] is not None]
         yield from _below("repair_loses_content", sum(shares) if shares else None, self.content)
+        yield from _below("repair_short", len(words_of(text)), self.repaired_words)
 
 
 _SHARES = (
@@ -318,7 +345,7 @@ _SHARES = (
 )  # fmt: skip
 _AMOUNTS = (
     "max_chars", "refusals", "min_length", "max_length", "residue", "repeats", "truncated",
-    "unsupported",
+    "refers", "repaired_words", "unsupported",
 )  # fmt: skip
 
 

@@ -340,8 +340,8 @@ def test_a_caption_in_a_language_that_is_not_checked_is_no_checked_one():
     assert (found["choice"], found["reason"]) == ("original", "unchecked")
     assert found["detail"] == "language: zh"
     assert one(replace(STEP, languages=("en", "zh")), row(**other))["choice"] == "new"
-    for changed in ({"languages": None}, {"language": None}):
-        assert one(replace(STEP, **changed), row(**other))["choice"] == "new"
+    assert one(replace(STEP, languages=None), row(**other))["choice"] == "new"
+    assert one(replace(STEP, language=None), row(**other))["reason"] == "unchecked"
     for unsure in ({"recaption_language_told": False}, {"recaption_language_score": 0.5}):
         assert one(STEP, row(**other, **unsure))["choice"] == "new"
 
@@ -362,9 +362,37 @@ def test_precision_counts_what_is_seen_as_supported():
         2: {"facts": {"unsupported": 1}, "claim": {"p_yes": 0.5}},
     }
     said = row(mixed, facts_precision=0.2, facts_original=[], facts_retention=None)
-    found = one(replace(STEP, seen=0.9), said)
+    found = one(replace(STEP, seen=0.9, repaired_words=3), said)
     assert (found["choice"], found["reason"]) == ("repaired", "unsupported")
+    assert found["repaired"] == "Two dogs run."
+    found = one(replace(STEP, seen=0.9), said)
+    assert (found["reason"], found["value"], found["threshold"]) == ("repair_short", 3, 4)
     found = one(replace(STEP, seen=0.9, precision=0.7), said)
     assert (found["choice"], found["reason"]) == ("original", "precision")
     assert found["value"] == pytest.approx(0.6)
     assert one(STEP, said)["value"] == pytest.approx(0.2)
+
+
+def test_what_refers_to_dropped_sentences_goes_with_them():
+    """Each begins with a word for what stood before; the last one with one for what is left."""
+    texts = ("Ann Lee rides a horse.", "He is 90 years old.", "A dog runs by here.", "It is red.")
+    caption, spans, at = " ".join(texts), [], 0
+    for text in texts:
+        spans.append((at, at + len(text)))
+        at += len(text) + 1
+    parts = [{**sentence(0), "start": s, "end": e} for s, e in spans]
+    parts[0]["unsupported"] = 1
+    said = row(recaption=caption, recaption_sentences=parts, facts_original=[])
+    step = replace(STEP, checks=("caption_facts",))
+    found = one(step, said)
+    assert [(f["sentence"], f["reason"]) for f in found["failed"]] == [
+        (0, "unsupported"),
+        (1, "refers"),
+    ]
+    assert found["repaired"] == "A dog runs by here. It is red."
+    assert one(replace(step, refers=None), said)["repaired"].startswith("He is 90")
+
+
+@pytest.mark.parametrize("caption", ["\u200b", "......", "!"])
+def test_a_caption_without_a_word_is_none(caption):
+    assert one(STEP, row(recaption=caption))["reason"] == "no_new_caption"

@@ -22,6 +22,9 @@ LOOK = 10_000
 """Characters of a caption that are looked at."""
 
 _LANGUAGE_LOOK = 200
+"""Characters at a text's begin by which its language is told; of long ones as many at the end."""
+_SURE = 0.8
+"""Score from which another language at the end is the one that is told."""
 TELLING = 40
 """Letters of a Latin text from which its language is told: shorter ones are names and models."""
 _LATIN = re.compile(r"[\u0000-\u024f\u1e00-\u1eff]")
@@ -67,8 +70,8 @@ SENTENCE = pa.struct(
         ("content", pa.float32()),
     ]
 )
-"""A sentence of the new caption; `repeats`: the same words stood in it before; `content`: as
-`recaption_content`, of this sentence alone."""
+"""A sentence of the new caption; a claim counts in each one that it reaches; `repeats`: the same
+words stood before; `content`: as `recaption_content`, of this sentence alone."""
 
 Language = Callable[[str], tuple[str | None, float | None]]
 
@@ -77,7 +80,8 @@ Language = Callable[[str], tuple[str | None, float | None]]
 class CaptionFacts(Operator):
     """Holds a new caption to its original, sentence by sentence; rejects nothing by itself.
 
-    A claim is what a text can check: a name, date, measure, URL, quotation, or number above ten.
+    A claim is what a text can check: a name (with a number in it), date, measure, URL, quotation, or
+    number above ten.
     Names are found as English writes them: of captions in other languages little is checked.
     It is supported where the original or the other evidence states it in any usual form: case,
     digits or words, plural, diacritics, abbreviations, a people for its country. What a caption
@@ -88,7 +92,7 @@ class CaptionFacts(Operator):
     are null without a new caption. `recaption_truncated`: it ends within a sentence.
     `recaption_language_differs`: both captions have a language and not the same one; null where
     one is too short to tell (under 40 letters, all Latin); `recaption_language_told`: the new one
-    is not.
+    is not. Of a long caption that begins in one language and ends in another it is the last.
     `recaption_length_ratio` is characters of the new over those of the original (null without
     one), `recaption_content` the share of the original's words of meaning that the new caption has
     in some form, 0-1, null where there are none or the languages differ: of a caption of another
@@ -172,8 +176,14 @@ class CaptionFacts(Operator):
         def language(text: str) -> tuple[str | None, float | None]:
             if not any(map(str.isalpha, text)):
                 return None, None
-            found = detector.detect(text[:_LANGUAGE_LOOK], model="lite", k=1)
-            return (str(found[0]["lang"]), float(found[0]["score"])) if found else (None, None)
+            rest = text[_LANGUAGE_LOOK:][-_LANGUAGE_LOOK:]
+            looks = [text[:_LANGUAGE_LOOK], *([rest] if _tells(rest) else [])]
+            told = [detector.detect(look, model="lite", k=1) for look in looks]
+            codes = [(str(found[0]["lang"]), float(found[0]["score"])) for found in told if found]
+            if not codes:
+                return None, None
+            first, last = codes[0], codes[-1]
+            return last if last[0] != first[0] and last[1] >= _SURE else first
 
         def measure(batch: pa.RecordBatch) -> pa.RecordBatch:
             columns: dict[str, list[Any]] = {name: [] for name in self.provides.names}
@@ -284,7 +294,7 @@ def _sentences(
     parts: list[dict[str, Any]] = []
     seen: set[tuple[str, ...]] = set()
     for start, end in spans:
-        inside = [claim for claim in found if start <= claim.start < end]
+        inside = [claim for claim in found if claim.start < end and start < claim.end]
         words = tuple(words_of(caption[start:end].lower()))
         parts.append(
             {

@@ -16,6 +16,7 @@ NUMBER = re.compile(r"\d{1,3}(?:[,  ]\d{3}){1,9}(?:\.\d{1,9})?(?![\d])|\d{1,20}(
 DATE = re.compile(r"(?<!\d)(\d{1,4})[-/._ ](\d{1,2})[-/._ ](\d{2,4})(?!\d)")
 SHORT_DATE = re.compile(r"(?<![\d.])(\d{1,2})[-/.](\d{1,2})(?!\d)")
 PACKED = re.compile(r"(?<!\d)((?:19|20)\d\d)(0[1-9]|1[0-2])([0-3]\d)(?!\d)")
+PACKED_LAST = re.compile(r"(?<!\d)([0-3]\d)(0[1-9]|1[0-2])((?:19|20)\d\d)(?!\d)")
 MARKS = {
     '"': "inch",
     "”": "inch",
@@ -34,13 +35,15 @@ _MARK = re.compile(r"\s?(\"|”|''|'(?!s)|’(?!s)|%|°)|\s?([$€£¥₹])(?!\s
 _BEFORE = re.compile(r"([^\W\d_]{2,14}|[$€£¥₹])[ :.]{0,2}$")
 _SIDE = re.compile(r"\s?[LWHDlwhd]\s?[x×*]")  # noqa: RUF001
 """Behind a number that is a side, and no watts."""
+_LOOSE = re.compile(r"\s(?:in|a|second)\b", re.IGNORECASE)
+"""Behind a number a unit, or a word of its own."""
 
 _SHORT = re.compile(r"(?<!\d)\d{1,4}(?!\d)")
 _EVERY = FOREIGN_MONTHS | MONTHS
 _MONTH = rf"(?P<month>{'|'.join(sorted(_EVERY, key=len, reverse=True))})"
 _DAY = r"\d{1,2}(?:st|nd|rd|th)?"
 _DAYS = rf"(?P<days>{_DAY}(?:\s?(?:[-–/&,+]|and|or|to)\s?{_DAY}){{0,6}})"  # noqa: RUF001
-_YEAR = r"(?:,?[ ./-]{0,2}(?:of )?(?P<year>\d{4}|['’‘]\d\d)(?!\d))?"  # noqa: RUF001
+_YEAR = r"(?:,?[ ./-]{0,2}(?:of )?(?P<year>\d{4}|['’‘]\d\d|(?<=-)\d\d)(?!\d))?"  # noqa: RUF001
 _DAY_FIRST = re.compile(rf"(?<!\d){_DAYS}[ .-]{{0,2}}(?:of )?{_MONTH}\b\.?{_YEAR}", re.IGNORECASE)
 _MONTH_FIRST = re.compile(
     rf"(?<![^\W\d_]){_MONTH}\b\.?(?:[ .-]{{0,2}}(?:the )?{_DAYS}(?!\d))?{_YEAR}", re.IGNORECASE
@@ -68,10 +71,11 @@ def amounts(text: str, read: Callable[[re.Match[str]], Iterable[str]]) -> Amount
             chain = set()
         forms = set(read(match))
         chain |= forms
-        units = [*_unit_before(text, match.start()), *_units_after(text, match.end())]
+        money = _unit_before(text, match.start())
+        units = [*money, *units_after(text, match.end())]
         for unit in units:
             found.setdefault(unit, set()).update(chain)
-        if not units:
+        if not units or (not money and _LOOSE.match(text, match.end())):
             free |= forms
         last = match
     return Amounts(
@@ -80,13 +84,13 @@ def amounts(text: str, read: Callable[[re.Match[str]], Iterable[str]]) -> Amount
 
 
 def _unit_before(text: str, start: int) -> list[str]:
-    """The unit of $5 and EUR 5."""
+    """The unit of $5 and EUR 5, which is money's: that of "in 5" is none."""
     found = _BEFORE.search(text, max(0, start - 18), start)
     unit = unit_of(folded(found[1])) if found else None
-    return [unit] if unit else []
+    return [unit] if unit and not unit.isalpha() else []
 
 
-def _units_after(text: str, end: int) -> Iterator[str]:
+def units_after(text: str, end: int) -> Iterator[str]:
     """Of the word behind a number, or behind its magnitude (5 million kg), or the mark."""
     if _SIDE.match(text, end):
         return
@@ -151,6 +155,8 @@ def _in_digits(text: str) -> _Parts:
             yield match.span(), month, day, ends
     for match in PACKED.finditer(text):
         yield match.span(), int(match[2]), int(match[3]), [int(match[1])]
+    for match in PACKED_LAST.finditer(text):
+        yield match.span(), int(match[2]), int(match[1]), [int(match[3])]
 
 
 def _years(digits: str) -> list[int]:

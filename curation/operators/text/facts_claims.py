@@ -21,6 +21,7 @@ from curation.operators.text.facts_forms import (
 )
 from curation.operators.text.facts_lexicon import SMALL
 from curation.operators.text.facts_names import names
+from curation.operators.text.facts_sentences import sentences
 
 CLAIM_KINDS = ("url", "quotation", "date", "unit", "number", "name")
 """In the order in which they are looked for: what one holds is no claim of another."""
@@ -56,21 +57,20 @@ _QUOTED = re.compile(
     r"|(?<![\w'’])[‘'](?=[^\s'])(?!\d0s)([^‘\n]{2,120}?)(?<![\s])['’](?![\w])"  # noqa: RUF001
 )
 _MONTH = "|".join(sorted({form.capitalize() for form in MONTHS}, key=len, reverse=True))
+_LONG = {form for form in MONTHS if len(form) > 4} - {"march"} | {"june", "july"}
+_SMALL = "|".join(sorted(_LONG - {"august"}))
 _YEAR = r"(?:1[1-9]|20)\d\d"
 _DAY = r"(?:[0-3]?\d)(?:st|nd|rd|th)?"
 _DATE = re.compile(
-    rf"\b(?:(?P<before>{_DAY})(?:\s+of)?\s+)?(?P<month>{_MONTH}|{_MONTH.upper()})\b\.?"
+    rf"\b(?:(?P<before>{_DAY})(?:\s+of)?\s+)?(?P<month>{_MONTH}|{_MONTH.upper()}|{_SMALL})\b\.?"
     rf"(?:\s+(?:the\s+)?(?P<after>{_DAY})(?![\w:]))?(?:,?\s+(?:of\s+)?(?P<year>{_YEAR})\b)?"
     rf"|(?<![\w-])(?P<digits>\d{{1,4}}([-/.])\d{{1,2}}\6\d{{2,4}})(?![\w-])"
     rf"|(?<![\w$€£.,])(?P<plain>{_YEAR})(?P<decade>['’]?s)?(?![\w%]|[.,]\d)"  # noqa: RUF001
 )
-_LONG = {form for form in MONTHS if len(form) > 4} - {"march"} | {"june", "july"}
 _INTO_MONTH = re.compile(
     r"\b(?:in|of|since|until|by|early|mid|late|from|this|next|last)[ -]$", re.I
 )
-_WEEKDAY = re.compile(
-    r"\b(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)days?\b|\b(?:MON|TUES|WEDNES|THURS|FRI|SATUR|SUN)DAY\b"
-)
+_WEEKDAY = re.compile(r"\b(?:mon|tues|wednes|thurs|fri|satur|sun)days?\b", re.IGNORECASE)
 _CENTURY = re.compile(
     r"\b(\d{1,2}(?:st|nd|rd|th)|[a-z]+(?:st|nd|rd|th)|[a-z]+ty-[a-z]+)[ -](?:century|centuries)\b",
     re.I,
@@ -86,10 +86,12 @@ _NUMBER = re.compile(
     rf"|\b(?P<words>{_WORD_NUMBER}(?:[ -](?:and[ -])?(?:{_WORD_NUMBER}|{_WORD_TIMES}))*)\b",
     re.IGNORECASE,
 )
-_UNIT_AFTER = re.compile(r"[ -]([^\W\d_]{2,12})\b|\s?(%|°)")
+_UNIT_AFTER = re.compile(r"[ -]([^\W\d_]{2,12}|[glm](?!['’]))\b|\s?(%|°)")  # noqa: RUF001
 _OLD = re.compile(r"[ -]years?[ -]old\b", re.IGNORECASE)
 """An age, which originals write in many ways: its number alone is held to them."""
 _INITIALS = re.compile(r"\(([A-Z]{2,8})\)")
+_NAMED = re.compile(r"[\w’',)] (?!Sentence)[A-Z][\w’']+ $")  # noqa: RUF001
+"""A word with a capital within a sentence; Sentence 2 is talk."""
 _BEFORE = re.compile(r"[^\W\d_]+")
 _SIDES_UNIT = re.compile(r"[ -]?([^\W\d_]{2,12})\b")
 _MODES = frozenset(("2d", "3d"))
@@ -146,11 +148,13 @@ def _urls(text: str, evidence: Evidence) -> _Found:
 
 
 def _quotations(text: str, evidence: Evidence) -> _Found:
+    spans = list(sentences(text))
     for match in _QUOTED.finditer(text):
         start, end = match.span(match.lastindex or 0)
         words = re.findall(r"[^\W_]+(?:['’][^\W_]+)*", text[start:end])  # noqa: RUF001
-        if not words or (start <= 1 and end >= len(text) - 2 and len(words) > 12):
-            continue
+        said = any(start <= first + 1 and end >= last - 2 for first, last in spans)
+        if not words or (said and len(words) > 12):
+            continue  # a captioner's own marks around what it says
         stated = all(states(evidence, word) for word in words if word.lower() not in SMALL)
         yield match.start(), match.end(), stated or evidence.has_phrase(words), ""
 
@@ -237,7 +241,10 @@ def _states_year(year: str, decade: bool, evidence: Evidence) -> bool:
         number.startswith(year[:3]) and len(number) == 4 for number in evidence.numbers
     ):
         return True
-    return year in evidence.numbers
+    century = str(int(year[:2]) + 1)
+    return year in evidence.numbers or (
+        decade and year.endswith("00") and century in evidence.numbers
+    )
 
 
 def _measured(text: str, end: int) -> bool:
@@ -287,8 +294,15 @@ def _numbers(text: str, evidence: Evidence) -> _Found:
             code = match["digits"] + glued
             if code.lower() not in _MODES:
                 yield match.start(), end, evidence.has_word(code) or _parts(evidence, code), "name"
-        elif value * _magnitude(text, match.end()) > 10:
-            yield match.start(), match.end(), stated, "number"
+        elif (large := value * _magnitude(text, match.end()) > 10) or _is_named(text, match):
+            yield match.start(), match.end(), stated, "number" if large else "name"
+
+
+def _is_named(text: str, match: re.Match[str]) -> bool:
+    """Whether a small number is part of a name: Season 3, but none behind a sentence's first
+    word."""
+    before = max(0, match.start() - 20)
+    return bool(match["digits"] and _NAMED.search(text, before, match.start()))
 
 
 def _amount(match: re.Match[str]) -> tuple[Decimal | None, str]:

@@ -4,15 +4,14 @@ import itertools
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
-from decimal import Decimal, InvalidOperation
-from functools import cached_property
+from functools import cached_property, partial
 
 from curation.core.words import normalise
 from curation.operators.text.facts_bonds import (
     DATE,
     MARKS,
-    NUMBER,
     PACKED,
+    PACKED_LAST,
     SHORT_DATE,
     Amounts,
     Dates,
@@ -22,7 +21,6 @@ from curation.operators.text.facts_bonds import (
 from curation.operators.text.facts_forms import (
     ADJECTIVE,
     FOREIGN_MONTHS,
-    MAGNITUDES,
     MONTHS,
     NUMBER_WORDS,
     ORDINAL_WORDS,
@@ -40,6 +38,7 @@ from curation.operators.text.facts_forms import (
     word_numbers,
 )
 from curation.operators.text.facts_lexicon import GRAMMAR, is_common
+from curation.operators.text.facts_numbers import numbers, read
 from curation.operators.text.facts_slips import near
 
 TAG = re.compile(r"<[a-z/!][^<>]{0,500}>", re.IGNORECASE)
@@ -48,15 +47,12 @@ _RUN = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")  # noqa: RUF001
 _INITIALS = re.compile(r"\b(?:[^\W\d_]\.){2,}")
 _PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[^\W\d_A-Z]+|\d+|[^\W\d_]+")
 _LETTERS_OR_DIGITS = re.compile(r"\d+|[^\W\d_]+")
-_SHORT_YEAR = re.compile(
-    r"(?:['’‘]|\b(?:fw|ss|aw|sp|su|fa|pf|rs|fall|spring)[ -]?|\b[sfw])(\d\d)(?!\d)",  # noqa: RUF001
-    re.IGNORECASE,
-)
-"""A year of two digits: after an apostrophe, or a season in full or as fashion writes it."""
-_RANGE = re.compile(r"(?<!\d)((?:1[5-9]|20)\d)(\d)s?\s?[-–/&]\s?'?(\d\d)(?!\d)")  # noqa: RUF001
 _AFTER_NUMBER = re.compile(r"\d\s?(\"|”|''|'(?!s)|’(?!s)|%|°|in\b|k\b)|([$€£¥₹])", re.IGNORECASE)  # noqa: RUF001
+_PER_CENT = re.compile(r"\bper cent\b", re.IGNORECASE)
 _TRIES = 100
 """Places of a text where letters are looked for: enough for any that is no attack."""
+_POUNDS = frozenset(("£", "lb"))
+"""What a pound is."""
 _UNITED = (("states", "usa"), ("kingdom", "uk"))
 _SMALL = frozenset(
     ("of", "the", "and", "for", "a", "an", "in", "to", "de", "la", "du", "di", "at", "on")
@@ -67,7 +63,9 @@ class Evidence:
     """The words, numbers, dates and units that a text holds, with what they are short for."""
 
     def __init__(self, texts: Iterable[str]) -> None:
-        plain = "\n".join(TAG.sub(" ", text) for text in texts)
+        known = [TAG.sub(" ", text) for text in texts]
+        self._lasts = list(filter(None, map(_last, known)))
+        plain = _PER_CENT.sub("percent", "\n".join(known))
         if "&" in plain:
             plain = _ENTITY.sub(lambda found: normalise(found[0]) or " ", plain)
         self._plain = _INITIALS.sub(lambda found: found[0].replace(".", "") + " ", plain)
@@ -90,16 +88,20 @@ class Evidence:
                     found.update(map(folded, parts))
         found.update(map(stem, tuple(found)))
         for short, full in SHORT:
-            if short in found:
+            if short in found and (short != "us" or self._is_name(short)):
                 found.update(full.split("_"))
         found.update(self._places())
         found.update(map(stem, tuple(found)))
         return frozenset(found)
 
     def _places(self) -> Iterable[str]:
-        for at, raw in enumerate(self._raw):
-            if raw.lower() in PLACES and (len(raw) > 2 or (raw.isupper() and at)):
-                yield from PLACES[raw.lower()].split("_")
+        for before, raw in itertools.pairwise(("", *self._raw)):
+            word = raw.lower()
+            if word not in PLACES:
+                continue
+            loud = len(before) > 1 and before.isupper() and is_common(word)  # MADE IN CHINA
+            if len(raw) > 2 or (raw.isupper() and before and not loud):
+                yield from PLACES[word].split("_")
 
     @cached_property
     def _roots(self) -> tuple[frozenset[str], frozenset[str]]:
@@ -113,7 +115,18 @@ class Evidence:
     @cached_property
     def _peoples(self) -> frozenset[int]:
         united = [nation for second, nation in _UNITED if {"united", second} <= self.words]
-        return frozenset(PEOPLES[word] for word in (*self.words, *united) if word in PEOPLES)
+        known = (word for word in (*self.words, *united) if word in PEOPLES)
+        return frozenset(PEOPLES[word] for word in known if self._is_name(word))
+
+    @cached_property
+    def _capitals(self) -> frozenset[str]:
+        """Folded words that are written with a capital."""
+        return frozenset(word for raw, word in self._pairs if raw[0].isupper())
+
+    def _is_name(self, word: str) -> bool:
+        """Whether a word that may be a common one is written as a name: China, Sat, but not us."""
+        small = self._plain[1:].islower()
+        return small or word in self._capitals or not is_common(word)
 
     @cached_property
     def _squeezed(self) -> tuple[str, list[int]]:
@@ -143,44 +156,7 @@ class Evidence:
     @cached_property
     def numbers(self) -> frozenset[str]:
         """Canonical spellings of every number, those of dates and words included."""
-        found: set[str] = set()
-        for match in NUMBER.finditer(self._plain):
-            found.update(self._read(match))
-        for match in DATE.finditer(self._plain):
-            found.update(_years(match[1]), _years(match[3]))
-        for match in PACKED.finditer(self._plain):
-            found.update(canonical(int(part)) for part in match.groups())
-        for match in _SHORT_YEAR.finditer(self._plain):
-            found.update(_years(match[1]))
-        for match in _RANGE.finditer(self._plain):
-            found.add(match[1][:2] + match[3])
-        found.update(word_numbers([word.lower() for word in self._raw]))
-        found.update(canonical(value) for raw in self._raw if (value := roman(raw)))
-        return frozenset(found)
-
-    def _read(self, match: re.Match[str]) -> Iterable[str]:
-        """The numbers that one run of digits may be."""
-        text = re.sub(r"[,  ](?=\d{3}(?!\d))", "", match[0])
-        values = {text.replace(",", "."), *re.findall(r"\d+", match[0])}
-        spaced = self._plain[match.end() : match.end() + 1] == " "
-        found = _RUN.match(self._plain, match.end() + spaced)
-        word = found[0].lower() if found else ""
-        money = self._plain[match.start() - 1 : match.start()] in (*"$€£¥₹",)
-        letters = word in ("k", "m", "b", "mn", "bn")
-        unlike = letters and (spaced or (word == "b" and not money))  # a long 5 m, a flat 3B
-        times = None if unlike else MAGNITUDES.get(word)
-        for value in values:
-            try:
-                number = Decimal(value)
-            except InvalidOperation:
-                continue
-            if times:
-                yield canonical(number * times)
-            # 5m may be metres, 18k gold.
-            if not times or (not money and (word == "m" or (word == "k" and number <= _CARATS))):
-                yield canonical(number)
-            if len(value) == 2 and word == "s":
-                yield from _years(value)
+        return numbers(self._plain, self._raw)
 
     @cached_property
     def months(self) -> frozenset[int]:
@@ -193,13 +169,16 @@ class Evidence:
             for match in form.finditer(self._plain)
             for part in match.groups()
         }
-        packed = {int(match[2]) for match in PACKED.finditer(self._plain)}
+        packed = {
+            int(match[2]) for form in (PACKED, PACKED_LAST) for match in form.finditer(self._plain)
+        }
         return frozenset(named | packed | {month for month in read if month <= 12})
 
     @cached_property
     def weekdays(self) -> frozenset[int]:
         """0-6, from Monday."""
-        return frozenset(WEEKDAYS[word] for word in self.words if word in WEEKDAYS)
+        known = (word for word in self.words if word in WEEKDAYS)
+        return frozenset(WEEKDAYS[word] for word in known if self._is_name(word))
 
     @cached_property
     def units(self) -> frozenset[str]:
@@ -213,7 +192,7 @@ class Evidence:
 
     @cached_property
     def _amounts(self) -> Amounts:
-        return amounts(self._plain, self._read)
+        return amounts(self._plain, partial(read, self._plain))
 
     @cached_property
     def _dates(self) -> Dates:
@@ -226,10 +205,11 @@ class Evidence:
 
     def has_amount(self, number: str, unit: str) -> bool:
         """Whether a canonical number and a unit are stated, and not each with others."""
-        if number not in self.numbers or unit not in self.units:
+        units = self.units.intersection(_POUNDS if unit in _POUNDS else (unit,))
+        if number not in self.numbers:
             return False
-        there = self._amounts.by_unit.get(unit)
-        return there is None or number in there or number in self._amounts.free | self._spelt
+        free = self._amounts.free | self._spelt
+        return any(number in self._amounts.by_unit.get(u, ()) or number in free for u in units)
 
     def has_date(self, days: Sequence[int], month: int, year: int | None) -> bool:
         """Whether the parts of a date are stated, and not each with others."""
@@ -239,9 +219,8 @@ class Evidence:
         known = self._dates
         loose = known.free.union(map(int, filter(str.isdecimal, self._spelt)))
         return all(
-            part in held or part in loose
-            for parts, held in ((days, known.days.get(month)), (years, known.years.get(month)))
-            if held
+            part in held.get(month, ()) or part in loose
+            for parts, held in ((days, known.days), (years, known.years))
             for part in parts
         )
 
@@ -265,14 +244,16 @@ class Evidence:
     def has_phrase(self, words: Sequence[str]) -> bool:
         """Whether words that stand together are stated as one, or as their initials."""
         forms = [form for form in map(folded, words) if form]
-        initials = "".join(form[0] for form in forms)
-        long = "".join(form[0] for form in forms if form not in _SMALL)
         whole = "".join(word.lower().replace("'", "") for word in words)
-        return (
-            self._within("".join(forms))
-            or self._within(whole)
-            or not self._acronyms.isdisjoint((initials, long))
-        )
+        return self._within("".join(forms)) or self._within(whole) or self._as_initials(forms)
+
+    def _as_initials(self, forms: Sequence[str]) -> bool:
+        """Whether the text holds their initials, small words counted or not: LG is not LG G4."""
+        if not "".join(forms).isalpha():
+            return False
+        long = [form for form in forms if form not in _SMALL]
+        initials = {"".join(form[0] for form in part) for part in (forms, long)}
+        return not self._acronyms.isdisjoint(initials.difference(forms))
 
     def _has_number_form(self, word: str) -> bool:
         lower = word.lower()
@@ -327,21 +308,15 @@ class Evidence:
         cut = first if head else last
         return not (head and tail) and self._handles[cut] and not is_common(self._runs[cut])
 
-    @property
-    def _cut(self) -> bool:
-        """Whether the text may have been cut off within its last word."""
-        text = self._plain.rstrip()
-        return len(text) >= _CUT and (text[-1].isalpha() or text.endswith(("..", "…")))
-
     def _slip(self, form: str) -> bool:
-        """Whether a stated word differs by one letter within, or is cut off at the text's end."""
-        last = self._runs[-1] if self._runs else ""
-        if (
-            4 <= len(last) < len(form)
-            and form.startswith(last)
-            and (self._cut or _DERIVED.fullmatch(form, len(last)))
-        ):
-            return True
+        """Whether a stated word differs by one letter within, or is cut off at a text's end."""
+        for last, cut in self._lasts:
+            if (
+                4 <= len(last) < len(form)
+                and form.startswith(last)
+                and (cut or _DERIVED.fullmatch(form, len(last)))
+            ):
+                return True
         return (
             len(form) > 5
             and form.isalpha()
@@ -360,14 +335,25 @@ class Evidence:
         return found
 
 
-_CARATS = 24
-"""Of pure gold."""
-
 _FEW = 3
 """Initials that any text has by chance."""
 
 _CUT = 40
 """Characters of the shortest text that may have been cut off: Niger ends a shorter one whole."""
+
+
+def _last(text: str) -> tuple[str, bool] | None:
+    """The last word of a text, and whether the text may have been cut off within it."""
+    words = [
+        word for match in _RUN.finditer(text, max(0, len(text) - 200)) if (word := folded(match[0]))
+    ]
+    if not words:
+        return None
+    end = text.rstrip()
+    dotted = end.endswith(("..", "…"))
+    whole = len(end) < _CUT or is_common(words[-1])
+    return words[-1], dotted or (end[-1].isalpha() and not whole)
+
 
 _DERIVED = re.compile(r"(?:i?a)?[nl]")
 """What makes an adjective of a word, as of Hawaii."""
@@ -379,10 +365,3 @@ _SMALL_ENDING = re.compile(r"(?:['’]s|s)$")  # noqa: RUF001
 def _joined(letters: Sequence[tuple[str, str]]) -> tuple[str, str]:
     one, other = zip(*letters, strict=True) if letters else ((), ())
     return "".join(one), "".join(other)
-
-
-def _years(digits: str) -> tuple[str, ...]:
-    """The years that digits of a date may be."""
-    if len(digits) == 2:
-        return (f"19{digits}", f"20{digits}", canonical(int(digits)))
-    return (canonical(int(digits)),)

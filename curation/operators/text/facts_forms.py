@@ -1,5 +1,6 @@
 """The forms one fact is written in: words, numbers, dates, units, places, peoples."""
 
+import itertools
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -28,7 +29,7 @@ ORDINAL_WORDS = _ORDINALS | {
 }
 MAGNITUDES = {
     "hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12,
-    "k": 1000, "m": 10**6, "mn": 10**6, "b": 10**9, "bn": 10**9,
+    "dozen": 12, "k": 1000, "m": 10**6, "mn": 10**6, "b": 10**9, "bn": 10**9,
 }  # fmt: skip
 
 MONTHS = {
@@ -266,7 +267,7 @@ def word_numbers(words: Sequence[str]) -> Iterable[str]:
     """Canonical numbers that lower-case words spell, each run of them as a whole."""
     total = current = 0
     inside = False
-    for word in [*words, ""]:
+    for before, word in itertools.pairwise(("", *words, "")):
         value = NUMBER_WORDS.get(word, ORDINAL_WORDS.get(word))
         times = MAGNITUDES.get(word) if len(word) > 2 else None
         if value is not None:
@@ -275,7 +276,7 @@ def word_numbers(words: Sequence[str]) -> Iterable[str]:
                 yield canonical(total + current)
                 total = current = 0
             current, inside = current + value, True
-        elif times is not None and (inside or times == 100):
+        elif times is not None and (inside or times <= 100 or before == "a"):
             current = max(current, 1) * times
             if times > 100:
                 total, current = total + current, 0

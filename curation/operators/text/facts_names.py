@@ -11,6 +11,7 @@ from curation.operators.text.facts_lexicon import (
     KINDS,
     LETTERS,
     ROLES,
+    SMALL,
     is_common,
 )
 from curation.operators.text.facts_sentences import sentences
@@ -94,7 +95,8 @@ def _is_name(word: str, opening: bool) -> bool:
     form = folded(word.replace(".", ""))
     if (
         not any(c.isupper() for c in word)
-        or {form, form.removesuffix("s")} & LETTERS
+        or form in LETTERS
+        or (len(form) > 2 and form.removesuffix("s") in LETTERS)
         or word.isdecimal()
     ):
         return False
@@ -108,16 +110,14 @@ def _is_name(word: str, opening: bool) -> bool:
     return True
 
 
-_LINKS = frozenset(("with", "from", "over", "into"))
-"""Longer words that titles write small."""
+_LINKS = SMALL | frozenset(("with", "from", "over", "into", "x", "vs", "de", "la", "by", "per"))
+"""Words that titles write small."""
 
 
 def _is_title(sentence: str) -> bool:
-    """Whether every longer word has a capital, so that capitals tell nothing."""
+    """Whether every word of meaning has a capital, so that capitals tell nothing."""
     words = _WORD.findall(sentence)
-    return len(words) > 3 and not any(
-        word.islower() and len(word) > 3 and word not in _LINKS for word in words
-    )
+    return len(words) > 3 and not any(word.islower() and word not in _LINKS for word in words)
 
 
 def _stated(run: list[_Token], evidence: Evidence) -> bool:

@@ -44,6 +44,7 @@ class CaptionClip(Operator):
     """
 
     name = "caption_clip"
+    version = 2
     follows = "recaption"
     libraries = Clip.libraries
 

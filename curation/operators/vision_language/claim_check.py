@@ -35,6 +35,7 @@ class ClaimCheck(ChatOperator):
     """
 
     name = "claim_check"
+    version = 2
     follows = "recaption"
 
     prompt: Prompt = field(default_factory=lambda: Prompt.at("claim"))

@@ -34,6 +34,21 @@ def judged(original, caption):
 
 
 STATED = [
+    ("Forfar Athletic 28-Nov-15", "Seen on November 28, 2015."),
+    ("London Marathon 13042014", "In London on April 13, 2014."),
+    ("a box of £500", "It costs 500 pounds."),
+    ("a dozen eggs", "There are 12 eggs."),
+    ("half of a million fans", "Of 1,000,000 fans."),
+    ("12 per cent", "It is 12%."),
+    ("the 19th century", "A house of the 1800s."),
+    ("$1,500.50 for it", "It costs $1,500.50."),
+    ("1,50 € for it", "It costs €1.50."),
+    ("Week 12 Day 1", "It is day 1 of week 12."),
+    ("usa and china containers", "A Chinese container."),
+    ("Drapeau du Surinam", "A flag of Suriname."),
+    ("Semester I", "A book for Semester 1."),
+    ("PS3 Just Dance 3", "The game Just Dance 3."),
+    ("NY Stock Exchange", "Two men at the New York Stock Exchange."),
     ("Revolut valued at $7.7B", "Revolut is worth $7.7 billion."),
     ("the shop https://boats.ng/now", "See boats.ng/now online."),
     ("Fodor's Hawaii", "A Hawaiian beach."),
@@ -162,6 +177,27 @@ INVENTED = [
     ("12 March 1990 and 4 May 2001", "Seen on 4 March 1990.", "date", "4 March 1990"),
     ("12 March 1990 and 4 May 2001", "Seen in March 2001.", "date", "March 2001"),
     ("$5 a mug, 4 EUR a cup", "Mugs for 5 euros.", "unit", "5 euros"),
+    ("it costs $1,500", "It costs $500.", "unit", "$500"),
+    ("it costs $19.99", "It costs $99.", "unit", "$99"),
+    ("a 3.5 kg bag", "A bag of 5 kg.", "unit", "5 kg"),
+    ("12,500 people", "A rally of 500 people.", "number", "500"),
+    ("a 30 cm print in blue", "A print of 30 inches.", "unit", "30 inches"),
+    ("30 kg, a gift", "It takes 30 amp.", "unit", "30 amp"),
+    ("30 cm, price in dollars", "It costs $30.", "unit", "$30"),
+    ("20 mg of it", "It holds 20 g.", "unit", "20 g"),
+    ("Brian May on stage, 5 June 2016", "Seen on 5 May 2016.", "date", "5 May 2016"),
+    ("taken 12/05/2016", "Taken in 1912.", "date", "1912"),
+    ("a party", "There is a party on monday.", "date", "monday"),
+    ("a party", "The party was in july again.", "date", "july"),
+    ("Mass Effect 3", "A cover of Mass Effect 4.", "name", "4"),
+    ("a case for LG G3", "A case for the LG G4.", "name", "LG G4"),
+    ("John Martin", "John Martina is here.", "name", "John Martina"),
+    ("Bryan Adams", "A man, Bryant Adams, sings.", "name", "Bryant Adams"),
+    ("let us go now, Ann", "Ann is an American.", "name", "American"),
+    ("a TABLE MADE IN CHINA", "It is made in Indiana.", "name", "Indiana"),
+    ("A big house that stands there in the morning", "At Morningside.", "name", "Morningside"),
+    ("a man", "The man is Will Smith.", "name", "Will Smith"),
+    ("a flag", "A flag of the US.", "name", "US"),
 ]
 
 
@@ -177,7 +213,8 @@ PLAIN = [
     "I'm sure it's a V-neck. You're looking at French fries.",
     "In the morning, five children play; the first one waves.",
     "Beautiful Dog Sitting On The Grass",
-    "Page 2 shows the Captain.",
+    "Chapter 2 shows the Captain.",
+    "In this Sentence 2 there are three dogs.",
 ]
 
 
@@ -382,14 +419,54 @@ def test_residue(sentence, kind):
     assert residue(sentence) == kind
 
 
-def test_sentences_end_where_they_should():
-    text = 'Dr. J. Smith saw 2.5 kg. "Stop!" said Mr. Bo.  Done?\nYes'
-    assert [text[start:end] for start, end in sentences(text)] == [
-        "Dr. J. Smith saw 2.5 kg.",
-        '"Stop!" said Mr. Bo.',
-        "Done?",
-        "Yes",
-    ]
+@pytest.mark.parametrize(
+    "parts",
+    [
+        ("Dr. J. Smith saw 2.5 kg.", '"Stop!" said Mr. Bo.', "Done?\n", "Yes"),
+        ("It was on Feb. 2, 1998.", "An 11 oz. Mug."),
+        ("A 5 in. x 7 in. print.", "He is in.", "It is Dec. 5 today."),
+        ("1. A red bus.", "2. A blue bus."),
+        ("A sign reads “Stop. Go Now. Wait.” in white.", "Wow...", "The end!!!"),
+        ('"A dog runs.', "It's red.", 'The sky."'),
+        ("走る。", "止まる。"),
+    ],
+)
+def test_sentences_end_where_they_should(parts):
+    text = " ".join(parts)
+    assert [text[start:end] for start, end in sentences(text)] == [p.strip() for p in parts]
+
+
+@pytest.mark.parametrize("end", ["!", ".", "?", "…", "“A. ", '"A. '])
+def test_sentences_take_time_by_length(end):
+    text = end * (LOOK // len(end))
+    start = time.process_time()
+    list(sentences(text))
+    assert time.process_time() - start < 0.5  # a hundredth here, a second where it was squared
+
+
+def test_a_claim_counts_in_each_sentence_that_it_reaches(run):
+    rows = pairs(("a bus", "A bus. “Stop. Vote Zed.” It runs."))
+    (row,) = run(CaptionFacts(), rows).to_pylist()
+    (claim,) = row["facts"]
+    assert (claim["kind"], claim["supported"]) == ("quotation", False)
+    assert [part["unsupported"] for part in row["recaption_sentences"]] == [0, 1, 1, 0]
+
+
+def test_the_order_of_evidence_changes_nothing(run):
+    """The first is cut off within its last word, and stays so with another behind it."""
+    cut = "a long and friendly text of a web page on its Appl"
+    rows = pairs(("a", "The Applications are here."), one=[cut], two=["a photo of a lake"])
+    for names in (("one", "two"), ("two", "one")):
+        assert run(CaptionFacts(evidence=names), rows)["facts_precision"].to_pylist() == [1]
+
+
+def test_a_caption_that_ends_in_another_language_is_of_that_one(run):
+    english = "The man stands in front of a house and looks at the cars in the street. " * 3
+    other = "这辆汽车是由约翰·史密斯于一九八七年在巴黎制造的，现在停在河边的一座白色房子前面。" * 2
+    (row,) = run(CaptionFacts(), pairs((english, english + other))).to_pylist()
+    assert (row["recaption_language"], row["recaption_language_told"]) == ("zh", True)
+    (row,) = run(CaptionFacts(), pairs((english, english * 2))).to_pylist()
+    assert row["recaption_language"] == "en"
 
 
 @pytest.mark.parametrize(
