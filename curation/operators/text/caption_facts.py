@@ -81,10 +81,11 @@ class CaptionFacts(Operator):
     """Holds a new caption to its original, sentence by sentence; rejects nothing by itself.
 
     A claim is what a text can check: a name (with a number in it), date, measure, URL, quotation,
-    or number above ten. Names are found as English writes them: of captions in other languages little is checked.
-    It is supported where the original or the other evidence states it in any usual form: case,
-    digits or words, plural, diacritics, abbreviations, a people for its country. What a caption
-    adds of what is seen (counts to ten, colours, objects, relations) is no claim here.
+    or number above ten. Names are found as English writes them: of captions in other languages
+    little is checked. A claim is supported where the original or the other evidence states it in
+    any usual form: case, digits or words, plural, diacritics, abbreviations, a people for its
+    country. What a caption adds of what is seen (counts to ten, colours, objects, relations) is no
+    claim here.
 
     `facts_precision` is the share of claims that are supported, `facts_retention` the share of the
     original's facts that the new caption holds: both 0-1, null where there are none. All columns
