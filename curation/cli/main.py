@@ -87,13 +87,15 @@ _SUBMITTED = (("PYSPARK_GATEWAY_PORT", "spark"), ("RAY_JOB_CONFIG_JSON_ENV_VAR",
 """What spark-submit and ray job submit put into the environment of what they start."""
 
 
-class Terminated(KeyboardInterrupt):
-    """A scheduler asks the command to end (SIGTERM), as Ctrl-C does."""
+_stopped_by = [signal.SIGINT]
+"""What interrupts a command: libraries raise a KeyboardInterrupt of their own for any signal."""
 
 
 def _terminated(number: int, _: object) -> NoReturn:
+    """A scheduler asks the command to end (SIGTERM), as Ctrl-C does."""
     signal.signal(number, signal.SIG_DFL)  # a second one ends it at once
-    raise Terminated
+    _stopped_by[0] = signal.SIGTERM
+    raise KeyboardInterrupt
 
 
 def _leave(arguments: list[str] | None = None) -> None:
@@ -120,9 +122,9 @@ def main(arguments: list[str] | None = None) -> int:
     except CurationError as error:
         print(f"curate: {error}", file=sys.stderr)
         return error.exit_code
-    except KeyboardInterrupt as stop:
+    except KeyboardInterrupt:
         print("curate: stopped; run the same command again, it continues", file=sys.stderr)
-        return 143 if isinstance(stop, Terminated) else 130
+        return 128 + _stopped_by[0]
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

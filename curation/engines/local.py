@@ -91,19 +91,23 @@ def _start_server() -> None:
 
 @contextlib.contextmanager
 def _interrupts_after() -> Iterator[None]:
-    """Puts an interrupt off to the end of the block."""
-    before = signal.getsignal(signal.SIGINT)
-    if not callable(before) or threading.current_thread() is not threading.main_thread():
+    """Puts an interrupt, or SIGTERM, off to the end of the block."""
+    numbers: tuple[int, ...] = (signal.SIGINT, signal.SIGTERM)
+    found = {number: signal.getsignal(number) for number in numbers}
+    before = {number: do for number, do in found.items() if callable(do)}
+    if not before or threading.current_thread() is not threading.main_thread():
         yield
         return
     told: list[tuple[int, FrameType | None]] = []
-    signal.signal(signal.SIGINT, lambda number, frame: told.append((number, frame)))
+    for number in before:
+        signal.signal(number, lambda *given: told.append(given))
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
-        if told:
-            before(*told[0])
+        for number, do in before.items():
+            signal.signal(number, do)
+        for number, frame in told[:1]:
+            before[number](number, frame)
 
 
 def _end_with(sentinel: int) -> None:

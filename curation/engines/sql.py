@@ -1,9 +1,11 @@
 """Relational steps on DuckDB: on disk, within a memory limit, the same rows on every run."""
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import duckdb
 import numpy as np
@@ -14,12 +16,15 @@ import pyarrow.parquet as pq
 from curation.core.engine import Result, Shard
 from curation.core.errors import RunError, StorageError
 
+Found = TypeVar("Found")
+
 
 class DuckSession:
     """One step's tables in a database file that spills beside itself."""
 
     def __init__(self, folder: Path, *, threads: int, memory: str) -> None:
         self._folder = folder
+        self._beside = ThreadPoolExecutor(1)
         with _translated():
             folder.mkdir(parents=True, exist_ok=True)
             self._db = duckdb.connect(str(folder / "step.duckdb"))
@@ -46,8 +51,7 @@ class DuckSession:
             self._run(f"DROP TABLE IF EXISTS {table}")
 
     def scalar(self, query: str) -> Any:
-        with _translated():
-            rows = self._db.execute(query).fetchall()
+        rows = self._do(lambda: self._db.execute(query).fetchall())
         return rows[0][0] if rows else None
 
     def load(self, table: str, data: pa.Table) -> None:
@@ -61,8 +65,7 @@ class DuckSession:
         self.load(table, function(self.rows(query)).cast(schema))
 
     def rows(self, query: str) -> pa.Table:
-        with _translated():  # a query runs only here, as its rows are asked for
-            return self._db.sql(query).to_arrow_table()
+        return self._do(lambda: self._db.sql(query).to_arrow_table())
 
     def map(
         self, table: str, query: str, function: Callable[[pa.Table], pa.Table], schema: pa.Schema
@@ -84,14 +87,11 @@ class DuckSession:
     def _spool(self, table: str, parts: Iterator[pa.Table], schema: pa.Schema) -> None:
         """Makes a table of many parts through a file: the stream that they come from is open."""
         file = self._folder / f"{table}.spool.parquet"
-        with _translated():
-            with pq.ParquetWriter(file, schema) as writer:
-                for part in parts:
-                    writer.write_table(part.select(schema.names).cast(schema))
-            name = str(file).replace("'", "''")
-            self._db.execute(
-                f"CREATE OR REPLACE TABLE {table} AS SELECT * FROM read_parquet('{name}')"
-            )
+        with _translated(), pq.ParquetWriter(file, schema) as writer:
+            for part in parts:
+                writer.write_table(part.select(schema.names).cast(schema))
+        name = str(file).replace("'", "''")
+        self.create(table, f"SELECT * FROM read_parquet('{name}')")
         file.unlink()
 
     def stream(self, query: str, rows: int = 65_536) -> Iterator[pa.RecordBatch]:
@@ -128,11 +128,25 @@ class DuckSession:
             pending = pending.slice(mine)
 
     def close(self) -> None:
+        self._beside.shutdown()
         self._db.close()
 
     def _run(self, statement: str) -> None:
+        self._do(lambda: self._db.execute(statement))
+
+    def _do(self, call: Callable[[], Found]) -> Found:
+        """A call of DuckDB, beside the main thread: in it an interrupt would wait for its end."""
         with _translated():
-            self._db.execute(statement)
+            if threading.current_thread() is not threading.main_thread():
+                return call()
+            found = self._beside.submit(call)
+            try:
+                return found.result()
+            except BaseException:
+                if not found.done():
+                    self._db.interrupt()
+                    wait([found])
+                raise
 
 
 def _grouped(stream: Iterator[pa.RecordBatch], key: str) -> Iterator[pa.Table]:
@@ -164,6 +178,10 @@ def _translated() -> Iterator[None]:
         raise RunError(
             f"a relational step needs more memory than --memory allows ({_first_line(error)})"
         ) from error
+    except RuntimeError as error:
+        if str(error) == "Query interrupted":  # what DuckDB makes of Ctrl-C
+            raise KeyboardInterrupt from error
+        raise
     except (duckdb.IOException, OSError) as error:
         raise StorageError(f"scratch space of a relational step: {_first_line(error)}") from error
 

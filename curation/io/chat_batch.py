@@ -12,6 +12,9 @@ from curation.io.chat_client import ChatClient, ChatConnection, ChatRequest, Out
 _ANSWERS = 8192
 """Answers that are remembered, so that twins in a shard, and rows tried twice, are asked once."""
 
+_HELD = 16 << 20
+"""Characters of all of them."""
+
 _AHEAD = 8
 """Rows that are ready beyond those that servers may have in flight."""
 
@@ -31,6 +34,7 @@ class ChatBatch:
         self._client = client
         self._pool = ThreadPoolExecutor(threads)
         self._known: OrderedDict[bytes, Outcome] = OrderedDict()
+        self._held = 0
 
     def outcomes(
         self, rows: list[int], prepare: Prepare, fault: type[Fault]
@@ -114,6 +118,8 @@ class ChatBatch:
         mine.set_result(outcome)
         if outcome.error is None:
             self._known[name] = outcome
-            if len(self._known) > _ANSWERS:
-                self._known.popitem(last=False)
+            self._held += len(outcome.text or "")
+            while len(self._known) > _ANSWERS or self._held > _HELD:
+                _, oldest = self._known.popitem(last=False)
+                self._held -= len(oldest.text or "")
         return outcome

@@ -6,14 +6,12 @@ time and decides nothing else.
 """
 
 import asyncio
-import email.utils
 import json
 import random
-import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import aiohttp
 
@@ -24,15 +22,14 @@ from curation.io.chat_answer import (
     Answer,
     BadAnswerError,
     First,
-    parse_answer,
 )
 from curation.io.chat_outage import Outage
+from curation.io.chat_reply import DONE, FORBIDDEN, Fault, bounded, judged, said_of
 from curation.io.chat_servers import Server, Servers
 from curation.io.chat_settings import ChatSettings, checked_url
 
 _BACKOFF_FIRST, _BACKOFF_LAST = 0.25, 20.0
 """Seconds; the longest wait doubles with each fault from the first to the second."""
-_RETRY_AFTER_MOST = 60.0
 _CONNECT_SECONDS = 10.0
 _PROBE_SECONDS = 10.0
 _CRASHES = 3
@@ -47,10 +44,6 @@ _NO_RIVALS = (
     "a server gives no log-probabilities, which are all that is asked for; name one that does, as "
     "vLLM"
 )
-_DONE, _FORBIDDEN = 200, 403
-_WRONG_ADDRESS = (401, _FORBIDDEN, 404)
-"""No row is to blame: a key, a path or the name of the model is wrong. A gateway also forbids what
-it takes for an attack: then another request is done, and the row alone is refused."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,20 +82,6 @@ class Outcome:
     """Probabilities of first tokens, where they were asked for."""
     error: str | None = None
     """A record error code; null where there is a text."""
-
-
-Kind = Literal["unreachable", "busy", "timeout", "failed", "content", "refused"]
-
-
-@dataclass(frozen=True, slots=True)
-class _Fault:
-    kind: Kind
-    words: str
-    code: str = ""
-    retry_after: float = 0.0
-    finish: str | None = None
-    dropped: bool = False
-    """Whether the connection ended without an answer."""
 
 
 class ChatClient:
@@ -158,7 +137,9 @@ class ChatConnection:
     def __init__(self, client: ChatClient, session: aiohttp.ClientSession) -> None:
         self._client, self._settings, self._session = client, client.settings, session
         seconds = client.settings.outage_seconds
-        self.servers = Servers(client.servers, self._probe, seconds, client.outage)
+        self.servers = Servers(
+            client.servers, self._probe, seconds, client.outage, client.settings.request_seconds
+        )
 
     async def ask(self, request: ChatRequest) -> Outcome:
         """The answer, or the error code of a request that has none.
@@ -181,48 +162,53 @@ class ChatConnection:
                 return ended
             await self._wait(server, found, tries)
 
-    async def _try(self, server: Server, request: ChatRequest, tries: _Tries) -> Outcome | _Fault:
+    async def _try(self, server: Server, request: ChatRequest, tries: _Tries) -> Outcome | Fault:
         """One request; what it says of the server is noted."""
         loop = asyncio.get_running_loop()
         sent = loop.time()
         left = self._settings.sample_seconds - tries.spent
         seconds = max(0.01, min(self._settings.request_seconds, left))
-        guided = server.guided and request.response_format is not None
+        guided, alone = server.guided and request.response_format is not None, server.alone
         try:
             found = await self._post(server, request, guided, seconds)
-            if guided and isinstance(found, _Fault) and found.kind == "refused":
+            refused = isinstance(found, Fault) and found.kind == "refused"
+            if guided and refused:
                 tries.sent += 1
                 found = await self._post(server, request, False, seconds)
-                server.guided = isinstance(found, _Fault)  # else it was that which it refused
+                if not server.guides:  # else it was that which it refused, and refuses always
+                    server.guided = isinstance(found, Fault)
         finally:
             now = loop.time()
             tries.spent += now - sent
             self.servers.give_back(server)
-        if not isinstance(found, _Fault):
+        if not isinstance(found, Fault):
             tries.sent += 1
+            server.guides = server.guides or (guided and not refused)
             self._note_answer(server, sent, now)
             return self._read(server, request, found, tries)
         tries.sent += found.kind != "unreachable"
         self._note_fault(server, found, sent, now)
+        if alone and found.kind == "failed":  # nothing else can have done it
+            self.servers.set_aside(server)
         tries.crashes += found.dropped or (found.kind == "failed" and server.aside)
         return found
 
     def _read(
         self, server: Server, request: ChatRequest, answer: Answer, tries: _Tries
-    ) -> Outcome | _Fault:
+    ) -> Outcome | Fault:
         if request.rivals:
             if answer.first is None:
                 raise RunError(f"{server.url}: {_NO_RIVALS}")
             self._client.rivals_given = True
         if answer.finish == CUT and not request.rivals:
-            return _Fault("refused", "answer cut", "cut_answer", finish=CUT)
+            return Fault("refused", "answer cut", "cut_answer", finish=CUT)
         if answer.finish not in (FINISHED, CUT):
             said = f"the model ended with {answer.finish}"
-            return _Fault("refused", said, "refused_by_server", finish=answer.finish)
+            return Fault("refused", said, "refused_by_server", finish=answer.finish)
         try:
             text = request.read(answer.text)
         except BadAnswerError as fault:
-            return _Fault("content", str(fault), "bad_answer", finish=answer.finish)
+            return Fault("content", str(fault), "bad_answer", finish=answer.finish)
         return Outcome(
             text=text,
             finish=answer.finish,
@@ -239,18 +225,19 @@ class ChatConnection:
             server.overloaded(sent, now)
         self.servers.wake()
 
-    def _note_fault(self, server: Server, fault: _Fault, sent: float, now: float) -> None:
+    def _note_fault(self, server: Server, fault: Fault, sent: float, now: float) -> None:
         if fault.kind in ("busy", "timeout"):
             server.overloaded(sent, now)
         if fault.kind in ("busy", "refused", "content"):
             self.servers.note_life()
         if fault.retry_after:
             self.servers.pause(server, fault.retry_after)
+        server.why = fault.words
         again_and_again = fault.kind in ("timeout", "failed") and server.failed()
         if fault.kind == "unreachable" or again_and_again:
             self.servers.set_aside(server)
 
-    def _ended(self, fault: _Fault, tries: _Tries) -> Outcome | None:
+    def _ended(self, fault: Fault, tries: _Tries) -> Outcome | None:
         """What a request ends with after a fault; null where it is tried again."""
         settings = self._settings
         tries.content_faults += fault.kind == "content"
@@ -276,7 +263,7 @@ class ChatConnection:
             self._note_refusal(fault)
         return Outcome(finish=fault.finish, attempts=tries.sent, error=check_code(code))
 
-    def _note_refusal(self, fault: _Fault) -> None:
+    def _note_refusal(self, fault: Fault) -> None:
         """Raises RunError where nobody was ever given an answer: it is not the samples then."""
         self._client.refused_at_first += 1
         most = self._settings.give_up
@@ -286,7 +273,7 @@ class ChatConnection:
                 f"{fault.words}; see to the servers and the prompt, and run the same command again"
             )
 
-    async def _wait(self, server: Server, fault: _Fault, tries: _Tries) -> None:
+    async def _wait(self, server: Server, fault: Fault, tries: _Tries) -> None:
         """Before the next try: full jitter (Brooker 2015), so that retries do not come at once."""
         tries.avoid = server
         if fault.kind == "unreachable":  # nothing was asked; the servers know when to go on
@@ -299,7 +286,7 @@ class ChatConnection:
 
     async def _post(
         self, server: Server, request: ChatRequest, guided: bool, seconds: float
-    ) -> Answer | _Fault:
+    ) -> Answer | Fault:
         """Sends one request. Raises RunError for a wrong address, key or model."""
         try:
             async with (
@@ -310,20 +297,20 @@ class ChatConnection:
                     allow_redirects=False,
                 ) as reply,
             ):
-                body = await _bounded(reply, self._settings.answer_bytes)
+                body = await bounded(reply, self._settings.answer_bytes)
                 refused = request.rivals and reply.status in (400, 422)
                 if refused and not self._client.rivals_given and b"logprobs" in (body or b""):
                     raise RunError(f"{server.url}: {_NO_RIVALS}")
-                if reply.status == _FORBIDDEN and await self._word(server) == _DONE:
-                    return _Fault("refused", f"{server.url}: status 403", "refused_by_server")
-                return _judged(server, reply, body, self._client.answered)
+                if reply.status == FORBIDDEN and await self._word(server) == DONE:
+                    return Fault("refused", f"{server.url}: status 403", "refused_by_server")
+                return judged(server.url, reply, body, self._client.answered)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            return _Fault("unreachable", f"{server.url}: {error}")
+            return Fault("unreachable", f"{server.url}: {said_of(error)}")
         except TimeoutError:
-            return _Fault("timeout", f"{server.url}: no answer in {seconds:.0f} s", "timeout")
+            return Fault("timeout", f"{server.url}: no answer in {seconds:.0f} s", "timeout")
         except (aiohttp.ClientError, OSError) as error:
             said = f"{server.url}: {type(error).__name__} {error}".strip()
-            return _Fault("failed", said, "failed_by_server", dropped=True)
+            return Fault("failed", said, "failed_by_server", dropped=True)
 
     async def _probe(self, server: Server) -> bool:
         """Whether the server completes one word; any answer but a fault of its own will do."""
@@ -343,55 +330,3 @@ class ChatConnection:
                 return reply.status
         except (aiohttp.ClientError, OSError, TimeoutError):
             return None
-
-
-async def _bounded(reply: aiohttp.ClientResponse, most: int) -> bytes | None:
-    """The body; null, and the rest unread, where it is larger than `most` bytes."""
-    parts: list[bytes] = []
-    size = 0
-    async for part in reply.content.iter_any():
-        size += len(part)
-        if size > most:
-            reply.close()
-            return None
-        parts.append(part)
-    return b"".join(parts)
-
-
-def _judged(
-    server: Server, reply: aiohttp.ClientResponse, body: bytes | None, answered: bool
-) -> Answer | _Fault:
-    status = reply.status
-    words = f"{server.url}: status {status}"
-    if status == _DONE:
-        if reply.content_type == "text/html" and not answered:
-            raise RunError(f"{server.url}: answers with a web page; check the address")
-        if body is None:
-            return _Fault("content", f"{server.url}: an answer without end", "bad_answer")
-        try:
-            return parse_answer(body)
-        except BadAnswerError as fault:
-            return _Fault("failed", f"{server.url}: {fault}", "bad_answer")
-    if status == 429 or (status == 503 and "Retry-After" in reply.headers):
-        return _Fault("busy", words, "timeout", _retry_after(reply.headers.get("Retry-After", "")))
-    if status in _WRONG_ADDRESS:
-        told = " ".join((body or b"")[:200].decode("utf-8", "replace").split())
-        raise RunError(
-            f"{words}: {told}; check the address, the model's name and the key (RECAPTION_API_KEY)"
-        )
-    if status >= 500 or status in (408, 425):
-        return _Fault("failed", words, "failed_by_server")
-    return _Fault("refused", words, "refused_by_server")
-
-
-def _retry_after(said: str) -> float:
-    """Seconds that a server wants to be left alone: a number or an HTTP date; a minute at most."""
-    try:
-        seconds = float(said)
-    except ValueError:
-        try:
-            then = email.utils.parsedate_to_datetime(said)
-            seconds = then.timestamp() - time.time()
-        except (ValueError, TypeError, OverflowError):
-            return 0.0
-    return min(_RETRY_AFTER_MOST, seconds) if seconds > 0 else 0.0

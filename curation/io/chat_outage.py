@@ -16,11 +16,11 @@ class Outage:
     def __init__(self) -> None:
         self._told = False
 
-    def begin(self, urls: list[str], seconds: float) -> None:
-        """All are away, and are waited for for so many seconds."""
+    def begin(self, why: list[str], seconds: float) -> None:
+        """All are away, each for its reason, and are waited for for so many seconds."""
         if not self._told:
             self._told = True
-            _say(f"no server answers ({', '.join(urls)}); waiting up to {seconds:.0f} s")
+            _say(f"no server answers ({'; '.join(why)}); waiting up to {seconds:.0f} s")
 
     def end(self) -> None:
         """A server has answered."""

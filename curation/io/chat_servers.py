@@ -52,6 +52,10 @@ class Server:
     """Whether its one request is to have no company."""
     guided: bool = True
     """Whether it takes a `response_format`; found out by a request that it refuses."""
+    guides: bool = False
+    """Whether it has answered one that had it: it takes it, whatever it refuses later."""
+    why: str = ""
+    """Words of its last fault."""
 
     def __post_init__(self) -> None:
         self.window = float(min(_START, self.most))
@@ -89,11 +93,13 @@ class Servers:
         probe: Callable[[Server], Awaitable[bool]],
         outage_seconds: float,
         told: Outage | None = None,
+        answer_seconds: float = 0.0,
     ) -> None:
         self._servers = servers
         self._probe = probe
         self._outage_seconds = outage_seconds
         self._told = told or Outage()
+        self._answer_seconds = answer_seconds
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._waiting_alone: deque[asyncio.Future[None]] = deque()
@@ -101,6 +107,8 @@ class Servers:
         """Requests that want a server for themselves, or have it."""
         self._probing: dict[str, asyncio.Task[None]] = {}
         self._outage: asyncio.TimerHandle | None = None
+        self._late = False
+        """Whether the outage is over its time, and a server that came back has yet to answer."""
         self._telling: asyncio.TimerHandle | None = None
         self._lost: RunError | None = None
         for server in servers:
@@ -112,8 +120,9 @@ class Servers:
     async def take(self, avoid: Server | None = None, *, alone: bool = False) -> Server:
         """A server with room, the one with the most of it to spare; waits until there is one.
 
-        `avoid` is taken only where no other is in use; `alone` takes one that has nothing else to
-        do, and keeps it so. Raises RunError where all have been away for too long.
+        `avoid`, if it failed since its last answer, is taken only where no other is in use; `alone`
+        takes one that has nothing else to do, and keeps it so. Raises RunError where all have been
+        away for too long.
         """
         self._alone += alone
         try:
@@ -136,7 +145,7 @@ class Servers:
     def _roomiest(self, avoid: Server | None) -> Server | None:
         now, kept = self._loop.time(), self._kept()
         usable = [server for server in self._servers if not server.aside and server is not kept]
-        others = [server for server in usable if server is not avoid] or usable
+        others = [s for s in usable if s is not avoid or not s.faults] or usable
         free = [server for server in others if server.room(now)]
         return min(free, key=lambda s: (s.in_flight / s.window, s.url), default=None)
 
@@ -212,12 +221,13 @@ class Servers:
         for timer in filter(None, (self._outage, self._telling)):
             timer.cancel()
         self._outage = self._telling = None
+        self._late = False
 
     def _tell(self) -> None:
         if not all(server.aside for server in self._servers):  # one is back and at work
             self._telling = self._loop.call_later(_TOLD_AFTER, self._tell)
             return
-        self._told.begin([server.url for server in self._servers], self._outage_seconds)
+        self._told.begin([s.why or s.url for s in self._servers], self._outage_seconds)
 
     def _probed(self, task: asyncio.Task[None]) -> None:
         """Nobody else would hear of a probe that broke, and all would wait for good."""
@@ -226,7 +236,12 @@ class Servers:
             self._wake_all()
 
     def _give_up(self) -> None:
-        told = ", ".join(server.url for server in self._servers)
+        back = any(server.in_flight for server in self._servers if not server.aside)
+        if back and not self._late:
+            self._late = True  # it has as long as any answer may take
+            self._outage = self._loop.call_later(self._answer_seconds, self._give_up)
+            return
+        told = "; ".join(server.why or server.url for server in self._servers)
         self._lost = RunError(
             f"no server has answered for {self._outage_seconds:.0f} s ({told}); start it and run "
             "the same command again, it goes on where it was"

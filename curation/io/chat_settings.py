@@ -4,8 +4,13 @@ import os
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from curation.core.errors import UsageError
+
 GIVE_UP = 32
 """Samples in a row without an answer that tell of the servers rather than of themselves."""
+
+_MOST_SECONDS = 1e9
+"""Thirty years: clocks of event loops count no further."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,16 +41,25 @@ class ChatSettings:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         for name in ("request_seconds", "sample_seconds", "outage_seconds"):
-            if not 0 < getattr(self, name) < float("inf"):
-                raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
+            if not 0 < getattr(self, name) <= _MOST_SECONDS:
+                raise ValueError(
+                    f"{name} must be above 0 and at most {_MOST_SECONDS:.0f}, got "
+                    f"{getattr(self, name)}"
+                )
 
 
 _KEY_VARIABLE = "RECAPTION_API_KEY"
 
 
 def key() -> str:
-    """Key of the servers, from the environment; a secret belongs into no recipe."""
-    return os.environ.get(_KEY_VARIABLE, "")
+    """Key of the servers, from the environment; a secret belongs into no recipe.
+
+    Raises UsageError for one that no header can hold.
+    """
+    given = os.environ.get(_KEY_VARIABLE, "").strip()
+    if not (given.isascii() and given.isprintable()):
+        raise UsageError(f"{_KEY_VARIABLE} holds a character that no key has; set it anew")
+    return given
 
 
 def checked_url(url: str) -> str:
@@ -55,7 +69,11 @@ def checked_url(url: str) -> str:
         good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
     except ValueError:
         good = False
-    if not good or parts.query or parts.fragment or parts.username is not None:
+    if good and parts.username is not None:
+        raise ValueError(
+            f"a server's address holds no name or password; put its key into {_KEY_VARIABLE}"
+        )
+    if not good or parts.query or parts.fragment or any(map(str.isspace, url)):
         raise ValueError(f"a server is written as http://host:port, got {url!r}")
-    root = url.rstrip("/")
+    root = url.rstrip("/").removesuffix("/chat/completions")
     return root if root.endswith("/v1") else f"{root}/v1"

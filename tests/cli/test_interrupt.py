@@ -103,7 +103,7 @@ def test_one_signal_ends_a_run_whose_servers_are_all_away(corpus, tmp_path, send
         taken.bind(("127.0.0.1", 0))  # and listens to nobody
         dead = f"http://127.0.0.1:{taken.getsockname()[1]}"
         run = Run(command(corpus, dead), tmp_path / "errors")
-        away = f"no server answers ({dead}/v1); waiting up to 900 s\n"
+        away = f"no server answers ({dead}/v1: Connection refused); waiting up to 900 s\n"
         run.wait_for(lambda: run.said.count(away) == 2)
         assert run.stop(send, number) == code
     assert run.said == 2 * away + STOPPED

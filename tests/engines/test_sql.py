@@ -1,6 +1,9 @@
 """The DuckDB session: tables, streams, functions over rows, and what it says when space ends."""
 
+import os
 import re
+import signal
+import threading
 from pathlib import Path
 
 import pyarrow as pa
@@ -189,6 +192,22 @@ def test_a_scratch_folder_that_cannot_be_is_a_fault_of_storage(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="scratch space of a relational step"):
         DuckSession(tmp_path / "file" / "db", threads=1, memory="100MB")
+
+
+@pytest.mark.parametrize("way", ["create", "rows", "scalar", "stream"])
+def test_an_interrupt_ends_a_query_as_one(session, way):
+    """DuckDB makes an error of its own of it."""
+    endless = "SELECT sum(hash(a.range, b.range)) FROM range(400000000) a, range(1000) b"
+    ways = {
+        "create": lambda: session.create("t", endless),
+        "rows": lambda: session.rows(endless),
+        "scalar": lambda: session.scalar(endless),
+        "stream": lambda: list(session.stream(endless)),
+    }
+    timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        ways[way]()
 
 
 def test_a_fault_of_the_step_itself_is_not_translated(session):

@@ -62,9 +62,11 @@ def test_no_row_is_no_request():
     assert ChatBatch(client, threads=1).outcomes([], prepare, UnpreparedError) == {}
 
 
-def test_the_oldest_answers_are_forgotten_first(monkeypatch):
-    monkeypatch.setattr(chat_batch, "_ANSWERS", 2)
-    with ChatServer() as server:
+@pytest.mark.parametrize(("bound", "most"), [("_ANSWERS", 2), ("_HELD", 40)])
+def test_the_oldest_answers_are_forgotten_first(monkeypatch, bound, most):
+    """Two answers, or the characters of two."""
+    monkeypatch.setattr(chat_batch, bound, most)
+    with ChatServer(say=lambda given: "abc") as server:
         client = ChatClient(ChatSettings(servers=(server.url,)), "tiny")
         asking = ChatBatch(client, threads=1)
         for words in ("a", "b", "a", "c", "a", "b"):

@@ -21,9 +21,11 @@ from curation.io.chat_answer import (
     parse_answer,
     string_schema,
 )
-from curation.io.chat_client import ChatClient, ChatRequest, Outcome, _retry_after
+from curation.io.chat_client import ChatClient, ChatRequest, Outcome
 from curation.io.chat_models import served_model
-from curation.io.chat_settings import ChatSettings, checked_url
+from curation.io.chat_reply import _retry_after
+from curation.io.chat_settings import ChatSettings, checked_url, key
+from curation.operators.vision_language.recaption import Recaption
 from tests.io.chat_server import ChatServer, caption_of, completion, well, words_of
 
 
@@ -108,7 +110,6 @@ def test_a_fault_that_passes_changes_no_answer(fault):
         ("cut", "cut_answer", 1),
         ("filter", "refused_by_server", 1),
         ("400", "refused_by_server", 2),
-        ("302", "refused_by_server", 2),
     ],
 )
 def test_a_fault_that_stays_is_an_error_of_its_request_alone(fault, error, asked):
@@ -261,7 +262,7 @@ def test_refusals_behind_an_answer_cost_their_samples_alone():
     assert {outcome.error for outcome in others} == {"refused_by_server"}
 
 
-@pytest.mark.parametrize("status", ["401", "403", "404"])
+@pytest.mark.parametrize("status", ["401", "402", "403", "404", "405", "407", "410"])
 def test_a_wrong_key_or_model_ends_the_run(status):
     with (
         ChatServer(lambda given, seen: status) as server,
@@ -269,6 +270,24 @@ def test_a_wrong_key_or_model_ends_the_run(status):
     ):
         server.canary = status
         ask(client_of(server.url), range(3))
+
+
+@pytest.mark.parametrize("status", ["301", "302", "307"])
+def test_a_server_that_points_elsewhere_ends_the_run_whenever_it_does(status):
+    """An expired login, a moved service: no row is to blame, and none is lost."""
+    with (
+        ChatServer(lambda given, seen: status if len(server.asked) > 3 else "answer") as server,
+        pytest.raises(RunError, match=f"status {status}: it points elsewhere"),
+    ):
+        ask(client_of(server.url, concurrency=1), range(9))
+
+
+def test_a_stray_refusal_does_not_end_guided_answers():
+    with ChatServer(lambda given, seen: "400" if len(server.asked) == 4 else "answer") as server:
+        found = ask(client_of(server.url, concurrency=1), range(9))
+    assert texts(found) == expected(9)
+    guided = ["response_format" in given for given in server.asked]
+    assert guided == [True] * 4 + [False] + [True] * 5
 
 
 def test_a_web_page_for_an_answer_ends_the_run_at_once_unless_there_were_answers():
@@ -336,16 +355,39 @@ def test_chance_decides_no_answer():
 
 @pytest.mark.parametrize(
     "url",
-    ["", "gpu1:8000", "ftp://gpu1", "http://", "http://u:p@gpu1", "http://gpu1/?a=1",
-     "http://gpu1:99999", "file:///etc/passwd"],
+    ["", "gpu1:8000", "ftp://gpu1", "http://", "http://gpu1/?a=1", "http://gpu1:99999",
+     "file:///etc/passwd", "http://a b:80"],
 )  # fmt: skip
 def test_what_is_no_address_is_refused(url):
     with pytest.raises(ValueError, match="http://host:port"):
         checked_url(url)
 
 
-def test_an_address_is_read_with_or_without_its_version():
-    assert checked_url("http://gpu1:8000") == checked_url("http://gpu1:8000/v1/")
+def test_an_address_with_a_password_is_refused_without_telling_it():
+    with pytest.raises(ValueError, match="RECAPTION_API_KEY") as told:
+        checked_url("http://me:secret@gpu1:8000")
+    assert "secret" not in str(told.value)
+
+
+@pytest.mark.parametrize("path", ["/", "/v1", "/v1/", "/v1/chat/completions"])
+def test_an_address_is_read_with_or_without_its_path(path):
+    assert checked_url(f"http://gpu1:8000{path}") == "http://gpu1:8000/v1"
+
+
+def test_a_key_loses_the_line_feed_of_its_file(monkeypatch):
+    monkeypatch.setenv("RECAPTION_API_KEY", "abc-123\n")
+    assert key() == "abc-123"
+
+
+@pytest.mark.parametrize("given", ["ab\ncd", "ab\x00", "☃"])
+def test_a_key_that_no_header_can_hold_is_refused_without_telling_it(monkeypatch, given):
+    if "\0" in given:
+        monkeypatch.setattr("os.environ", {"RECAPTION_API_KEY": given})
+    else:
+        monkeypatch.setenv("RECAPTION_API_KEY", given)
+    with pytest.raises(UsageError, match="RECAPTION_API_KEY holds a character") as told:
+        Recaption(servers=("http://127.0.0.1:9",), model="tiny")
+    assert given not in str(told.value)
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,8 @@ def test_all_that_are_away_are_named_once_with_how_long_they_are_waited_for(port
     with pytest.raises(RunError, match="no server has answered for 1 s"):
         ask(client_of(*urls, outage_seconds=0.8), 20)
     assert capsys.readouterr().err == (
-        f"no server answers ({urls[0]}/v1, {urls[1]}/v1); waiting up to 1 s\n"
+        f"no server answers ({urls[0]}/v1: Connection refused; "
+        f"{urls[1]}/v1: Connection refused); waiting up to 1 s\n"
     )
 
 
@@ -75,7 +76,8 @@ def test_a_server_that_comes_is_told_once_and_each_row_has_its_answer(port, caps
     assert [outcome.error for outcome in done[0]] == [None] * 20
     assert {outcome.attempts for outcome in done[0]} == {1}
     away, back = capsys.readouterr().err.splitlines()
-    assert away == f"no server answers (http://127.0.0.1:{port}/v1); waiting up to 30 s"
+    why = f"http://127.0.0.1:{port}/v1: Connection refused"
+    assert away == f"no server answers ({why}); waiting up to 30 s"
     assert back == BACK
 
 

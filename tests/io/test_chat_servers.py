@@ -1,6 +1,8 @@
 """Which server takes a request, and how many; who brings servers down is tried alone."""
 
 import asyncio
+import threading
+import time
 from typing import Any
 
 import pytest
@@ -52,6 +54,63 @@ def test_with_several_servers_the_others_go_on():
         found = ask(client_of(one.url, other.url, request_seconds=10.0), range(120))
     assert texts(found) == [None if n == 5 else text for n, text in enumerate(expected(120))]
     assert min(len(one.asked), len(other.asked)) > 30
+
+
+def test_a_server_that_takes_a_moment_to_come_back_costs_no_other_its_answer():
+    """Every one of many that want no company brings down a server that others have yet to ask."""
+    bad, down = range(5, 15), [0.0]
+
+    def plan(given: dict[str, Any], seen: int) -> str:
+        if time.monotonic() < down[0]:
+            return "reset"
+        if int(words_of(given).split()[-1]) in bad:
+            down[0] = time.monotonic() + 0.3
+            server.canary = "reset"
+            threading.Timer(0.3, setattr, (server, "canary", "answer")).start()
+            return "crash"
+        return "answer"
+
+    with ChatServer(plan, seconds=0.02) as server:
+        found = ask(client_of(server.url, request_seconds=10.0), range(40))
+    assert texts(found) == [None if n in bad else text for n, text in enumerate(expected(40))]
+
+
+def test_a_server_that_hangs_does_not_idle_another():
+    """The other fails now and then, so that rows would rather have had the one that hangs."""
+
+    def plan(given: dict[str, Any], seen: int) -> str:
+        return "500" if seen == 1 and len(server.asked) % 4 == 3 else "answer"
+
+    with ChatServer(plan, seconds=0.01) as server, ChatServer(lambda given, seen: "hang") as other:
+        client = client_of(server.url, other.url, request_seconds=2.0, concurrency=4)
+        start = time.monotonic()
+        found = ask(client, range(120))
+        took = time.monotonic() - start
+    assert texts(found) == expected(120)
+    assert took < 15  # five here; thirty and more where it idles
+
+
+def test_a_server_that_is_back_has_the_time_of_an_answer():
+    """Away for most of the outage, then at work on its first request when that is over."""
+
+    async def alive(server: Server) -> bool:
+        return True
+
+    async def wait(answer_seconds: float) -> str:
+        server = Server(url="one", most=4)
+        servers = Servers([server], alive, 0.3, None, answer_seconds)
+        servers.set_aside(server)
+        taken = await servers.take()
+        await asyncio.sleep(0.5)  # no answer yet
+        servers.give_back(taken)
+        try:
+            return (await servers.take()).url
+        finally:
+            await servers.close()
+
+    assert asyncio.run(wait(5.0)) == "one"
+    with pytest.raises(RunError, match="no server has answered"):
+        asyncio.run(wait(0.05))
 
 
 async def _alive(server: Server) -> bool:

@@ -70,8 +70,9 @@ class ChatOperator(Operator):
         if not 28 <= self.image_side <= 16_384:
             raise ValueError(f"image_side must be 28 to 16384 pixels, got {self.image_side}")
         settings = self.settings  # checks its own
+        secret = key() if settings.servers else ""  # here, that a wrong one costs no row
         if settings.servers and not self.model:
-            object.__setattr__(self, "model", served_model(settings.servers, key()))
+            object.__setattr__(self, "model", served_model(settings.servers, secret))
 
     def _take_embedded(self, usual: str, small: str) -> None:
         """Where the embedded model is named: `small`, the only prompt it takes, for `usual`."""
