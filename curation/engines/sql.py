@@ -96,8 +96,9 @@ class DuckSession:
 
     def stream(self, query: str, rows: int = 65_536) -> Iterator[pa.RecordBatch]:
         """The result of a query, a batch at a time."""
-        with _translated():
-            yield from self._db.sql(query).to_arrow_reader(rows)
+        reader = self._do(lambda: self._db.sql(query).to_arrow_reader(rows))
+        while (batch := self._do(lambda: next(reader, None))) is not None:
+            yield batch
 
     def each(
         self,
