@@ -19,7 +19,7 @@ def pillows(luma):
 
 @given(st.integers(1, 400), st.integers(1, 400), st.integers(0, 1 << 20), st.booleans())
 def test_near_pillow_at_any_size(height, width, seed, noise):
-    """Within two grey levels, where both passes round the other way, which is rare without noise."""
+    """Within two grey levels, where both passes round the other way: rare without noise."""
     rng = np.random.default_rng(seed)
     levels = rng.integers(0, 256, (height, width) if noise else (5, 4), dtype=np.uint8)
     image = Image.fromarray(levels).resize((width, height), Image.Resampling.BILINEAR)
