@@ -178,8 +178,7 @@ class Recipe:
         of a stage's rules. Raises UsageError naming what can be set instead.
         """
         recipe = self
-        # Servers last: where a model is named, too, they need not be asked which they serve.
-        for setting in sorted(settings, key=_names_servers):
+        for setting in sorted(settings, key=_stands_on_others):
             target, equals, value = setting.partition("=")
             name, dot, part = target.strip().partition(".")
             if not (equals and dot and name and part):
@@ -205,8 +204,10 @@ class Recipe:
         raise UsageError(f"--set {setting}: no stage {name!r}{_near(name, names)}")
 
 
-def _names_servers(setting: str) -> bool:
-    return setting.partition("=")[0].strip().endswith(".servers")
+def _stands_on_others(setting: str) -> bool:
+    """Whether it is taken last: servers are asked for their model unless another setting names it,
+    and unseen columns are of those that others make evidence."""
+    return setting.partition("=")[0].strip().endswith((".servers", ".unseen"))
 
 
 def _described(step: Step) -> dict[str, Any]:

@@ -379,12 +379,9 @@ def test_a_key_loses_the_line_feed_of_its_file(monkeypatch):
     assert key() == "abc-123"
 
 
-@pytest.mark.parametrize("given", ["ab\ncd", "ab\x00", "☃"])
+@pytest.mark.parametrize("given", ["ab\ncd", "ab\x7f", "☃"])
 def test_a_key_that_no_header_can_hold_is_refused_without_telling_it(monkeypatch, given):
-    if "\0" in given:
-        monkeypatch.setattr("os.environ", {"RECAPTION_API_KEY": given})
-    else:
-        monkeypatch.setenv("RECAPTION_API_KEY", given)
+    monkeypatch.setenv("RECAPTION_API_KEY", given)
     with pytest.raises(UsageError, match="RECAPTION_API_KEY holds a character") as told:
         Recaption(servers=("http://127.0.0.1:9",), model="tiny")
     assert given not in str(told.value)

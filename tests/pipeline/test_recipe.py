@@ -78,6 +78,15 @@ def test_servers_are_not_asked_for_a_model_that_a_later_setting_names():
         recipe().with_settings((nobody,))
 
 
+def test_unseen_columns_may_be_named_before_they_are_evidence():
+    settings = ("caption_facts.unseen=source_title", "caption_facts.evidence=source_title")
+    changed = recipe().with_settings(settings)
+    (facts,) = (o for o in changed.operators if o.name == "caption_facts")
+    assert facts.unseen == facts.evidence == ("source_title",)
+    with pytest.raises(UsageError, match="unseen must be of evidence, got source_tilte"):
+        recipe().with_settings(("caption_facts.unseen=source_tilte",))
+
+
 def test_a_recorded_recipe_comes_back(tmp_path):
     (tmp_path / "list.txt").write_text("domain:example.org\n")
     changed = recipe().with_settings(

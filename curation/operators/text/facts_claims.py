@@ -14,6 +14,7 @@ from curation.operators.text.facts_forms import (
     NUMBER_WORDS,
     ORDINAL_WORDS,
     WEEKDAYS,
+    WORD,
     canonical,
     folded,
     unit_of,
@@ -151,7 +152,7 @@ def _quotations(text: str, evidence: Evidence) -> _Found:
     spans = list(sentences(text))
     for match in _QUOTED.finditer(text):
         start, end = match.span(match.lastindex or 0)
-        words = re.findall(r"[^\W_]+(?:['’][^\W_]+)*", text[start:end])  # noqa: RUF001
+        words = WORD.findall(text, start, end)
         said = any(start <= first + 1 and end >= last - 2 for first, last in spans)
         if not words or (said and len(words) > 12):
             continue  # a captioner's own marks around what it says

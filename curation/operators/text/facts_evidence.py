@@ -28,6 +28,7 @@ from curation.operators.text.facts_forms import (
     PLACES,
     SHORT,
     WEEKDAYS,
+    WORD,
     canonical,
     folded,
     is_handle,
@@ -43,7 +44,6 @@ from curation.operators.text.facts_slips import near
 
 TAG = re.compile(r"<[a-z/!][^<>]{0,500}>", re.IGNORECASE)
 _ENTITY = re.compile(r"&(?:[a-z]{1,30}|#\d{1,7}|#x[0-9a-f]{1,6});", re.IGNORECASE)
-_RUN = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")  # noqa: RUF001
 _INITIALS = re.compile(r"\b(?:[^\W\d_]\.){2,}")
 _PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[^\W\d_A-Z]+|\d+|[^\W\d_]+")
 _LETTERS_OR_DIGITS = re.compile(r"\d+|[^\W\d_]+")
@@ -71,7 +71,7 @@ class Evidence:
         self._plain = _INITIALS.sub(lambda found: found[0].replace(".", "") + " ", plain)
         text = self._plain.replace("_", " ").replace("%20", " ")
         found = [
-            (match[0], folded(match[0]), is_handle(text, match)) for match in _RUN.finditer(text)
+            (match[0], folded(match[0]), is_handle(text, match)) for match in WORD.finditer(text)
         ]
         self._raw = [raw for raw, _, _ in found]
         self._pairs = [(raw, word) for raw, word, _ in found if word]
@@ -345,7 +345,7 @@ _CUT = 40
 def _last(text: str) -> tuple[str, bool] | None:
     """The last word of a text, and whether the text may have been cut off within it."""
     words = [
-        word for match in _RUN.finditer(text, max(0, len(text) - 200)) if (word := folded(match[0]))
+        word for match in WORD.finditer(text, max(0, len(text) - 200)) if (word := folded(match[0]))
     ]
     if not words:
         return None

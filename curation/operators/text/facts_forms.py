@@ -9,6 +9,9 @@ from functools import lru_cache
 
 from curation.core.words import normalise
 
+WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")  # noqa: RUF001
+"""Letters and digits that stand together."""
+
 _ONES = """
 zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen
 sixteen seventeen eighteen nineteen

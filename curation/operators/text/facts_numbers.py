@@ -9,12 +9,12 @@ from curation.operators.text.facts_forms import (
     FOREIGN_MONTHS,
     MAGNITUDES,
     MONTHS,
+    WORD,
     canonical,
     roman,
     word_numbers,
 )
 
-_WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")  # noqa: RUF001
 _SHORT_YEAR = re.compile(
     r"(?:['’‘]|\b(?:fw|ss|aw|sp|su|fa|pf|rs|fall|spring)[ -]?|\b[sfw]"  # noqa: RUF001
     rf"|\d-(?:{'|'.join(sorted(FOREIGN_MONTHS | MONTHS))})-)(\d\d)(?!\d)",
@@ -61,7 +61,7 @@ def read(text: str, match: re.Match[str]) -> Iterable[str]:
     if not _is_one(text, match, money):
         values.update(re.findall(r"\d+", match[0]))
     spaced = text[match.end() : match.end() + 1] == " "
-    found = _WORD.match(text, match.end() + spaced)
+    found = WORD.match(text, match.end() + spaced)
     word = found[0].lower() if found else ""
     letters = word in ("k", "m", "b", "mn", "bn")
     unlike = letters and (spaced or (word == "b" and not money))  # a long 5 m, a flat 3B
